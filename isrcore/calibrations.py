@@ -1,0 +1,189 @@
+"""What one run may use: calibrations checked, assembled and aligned with the exposure, once, on entry."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import attrs
+import numpy as np
+
+from isrcore.defects import Defects
+from isrcore.exposure import Exposure
+from isrcore.geometry import Box
+from isrcore.image import MaskedImage, MaskPlanes
+from isrcore.kernels.reference import Work, execute
+
+# What a missing border of a calibration is filled with: the value that changes nothing.
+_MULTIPLICATIVE = frozenset({"flat", "illumination"})
+
+
+class CalibrationError(ValueError):
+    """A calibration that cannot be used on the exposure; the message says why and what to do."""
+
+
+@attrs.frozen
+class Alignment:
+    """How calibrations may be made to fit.
+
+    ``assemble`` puts raw-shaped frames together (doAssembleIsrExposures); ``pad`` frames smaller by the same
+    margin on all sides get a border that changes nothing and is flagged EDGE (doTrimToMatchCalib).
+    """
+
+    assemble: bool = False
+    pad: bool = False
+
+
+@attrs.frozen(eq=False)
+class Calibrations:
+    """Usable calibrations by kind, and for those that were refused the reason.
+
+    Frames (bias, dark, flat ...) are `Exposure` values in the geometry and mask planes of the exposure;
+    other kinds (defects ...) are as given.
+    """
+
+    values: Mapping[str, Any] = attrs.field(factory=dict)
+    refused: Mapping[str, str] = attrs.field(factory=dict)
+
+    @classmethod
+    def check(
+        cls,
+        inputs: Mapping[str, Any],
+        exposure: Exposure,
+        planes: MaskPlanes | None = None,
+        alignment: Alignment | None = None,
+    ) -> Calibrations:
+        """Check every input against the exposure; what does not fit is refused with a reason, not raised.
+
+        ``planes`` are those the exposure will have (default: its own). Frames are only copied where they
+        must change.
+        """
+        aligner = _Aligner(exposure, planes or exposure.planes, alignment or Alignment())
+        values: dict[str, Any] = {}
+        refused: dict[str, str] = {}
+        for kind in sorted(inputs):
+            try:
+                if inputs[kind] is not None:
+                    values[kind] = aligner.align(kind, inputs[kind])
+            except (CalibrationError, ValueError) as fault:
+                refused[kind] = str(fault)
+        return cls(values, refused)
+
+    def offers(self, kind: str) -> bool:
+        """Whether a usable calibration of this kind was given."""
+        return kind in self.values
+
+    def get(self, kind: str) -> Any:
+        """The calibration, or None."""
+        return self.values.get(kind)
+
+    def frame(self, kind: str) -> Exposure:
+        """A calibration frame. Raises LookupError when it was refused or not given."""
+        if kind not in self.values:
+            raise LookupError(f"no {kind} was given for this run{self.reason(kind)}")
+        frame: Exposure = self.values[kind]
+        return frame
+
+    def reason(self, kind: str) -> str:
+        """Why a calibration was refused, as the tail of a message; empty when it was not."""
+        return f": {self.refused[kind]}" if kind in self.refused else ""
+
+    def label(self, kind: str) -> str:
+        """What reports call the calibration."""
+        value = self.values.get(kind)
+        return (getattr(value, "source", "") or "in memory") if value is not None else ""
+
+    def planes(self) -> Iterable[str]:
+        """Mask planes that the frames use."""
+        return {
+            name for value in self.values.values() if isinstance(value, Exposure) for name in value.planes
+        }
+
+
+def plane_names(inputs: Mapping[str, Any]) -> set[str]:
+    """Mask planes that frames among the inputs use."""
+    frames = (value for value in inputs.values() if isinstance(value, Exposure | MaskedImage))
+    return {name for frame in frames for name in frame.planes}
+
+
+@attrs.frozen
+class _Aligner:
+    """Makes calibrations fit one exposure, or says why they cannot."""
+
+    exposure: Exposure
+    planes: MaskPlanes
+    alignment: Alignment
+
+    def align(self, kind: str, value: Any) -> Any:
+        """The calibration in the exposure's geometry and planes. Raises `CalibrationError`."""
+        if kind == "defects":
+            return value if isinstance(value, Defects) else Defects.from_iterable(value)
+        if isinstance(value, MaskedImage):
+            value = attrs.evolve(self._bare(value), source="")
+        if not isinstance(value, Exposure):
+            return value
+        problems = list(self._misfits(kind, value))
+        if problems:
+            raise CalibrationError(f"{value.label}: " + "; ".join(problems))
+        frame = self._fit(kind, value)
+        return attrs.evolve(frame, pixels=frame.pixels.with_planes(self.planes))
+
+    def _bare(self, pixels: MaskedImage) -> Exposure:
+        """A frame without a description, taken to be of this detector."""
+        facts = frozenset({"assembled"}) if pixels.shape == self.exposure.detector.shape else frozenset()
+        return Exposure(pixels, self.exposure.detector, unit="adu", facts=facts)
+
+    def _misfits(self, kind: str, frame: Exposure) -> Iterator[str]:
+        """Why the frame is not for this exposure."""
+        ours, its = self.exposure.detector, frame.detector
+        if frame.camera and self.exposure.camera and frame.camera != self.exposure.camera:
+            yield f"it is of camera {frame.camera!r}, the exposure of {self.exposure.camera!r}"
+        elif its.name != ours.name and its.name != "unnamed":
+            yield f"it is of detector {its.name!r}, the exposure of {ours.name!r}: give this detector's {kind}"
+        if frame.pixels.is_raw:
+            yield f"its pixels are raw integers: make a master with 'isr calibrate {kind}'"
+        if kind not in _MULTIPLICATIVE and frame.unit != "adu":
+            yield f"it is in {frame.unit or 'no unit'!r}, frames to subtract must be in 'adu'"
+        yield from self._shape_misfits(frame)
+
+    def _shape_misfits(self, frame: Exposure) -> Iterator[str]:
+        """Why the frame's shape does not fit."""
+        wanted, shape = self.exposure.detector.shape, frame.shape
+        if shape == wanted:
+            return
+        told = f"it has shape {shape}, the detector needs {wanted}"
+        if shape == self.exposure.detector.raw_shape:
+            if not self.alignment.assemble:
+                yield f"{told}\n  it looks untrimmed: assemble it first, or set doAssembleIsrExposures = true"
+        elif not self.alignment.pad:
+            yield f"{told}: give a frame of this detector (doTrimToMatchCalib accepts smaller ones)"
+        elif _margin(shape, wanted) is None:
+            yield f"{told}: it can only be smaller by one even number of pixels in both directions"
+
+    def _fit(self, kind: str, frame: Exposure) -> Exposure:
+        """Assemble or pad a frame that passed the checks."""
+        detector = self.exposure.detector
+        if frame.shape == detector.shape:
+            return frame
+        target = MaskedImage.from_image(np.zeros(detector.shape, np.float32), planes=frame.planes)
+        if frame.shape == detector.raw_shape:
+            execute(Work(target, (), frame.pixels, detector.gathers()))
+        else:
+            _pad(frame.pixels, target, 1.0 if kind in _MULTIPLICATIVE else 0.0)
+        return attrs.evolve(frame, pixels=target, facts=frame.facts | {"assembled"})
+
+
+def _margin(shape: tuple[int, int], wanted: tuple[int, int]) -> int | None:
+    """Pixels missing on each side, when it is the same number on all four (behaviour §2.8)."""
+    missing = {wanted[0] - shape[0], wanted[1] - shape[1]}
+    total = missing.pop()
+    return None if missing or total < 0 or total % 2 else total // 2
+
+
+def _pad(pixels: MaskedImage, target: MaskedImage, identity: float) -> None:
+    """Put the frame in the middle of the target; the border changes nothing and is flagged EDGE."""
+    margin = (target.shape[0] - pixels.shape[0]) // 2
+    target.image[...] = identity
+    target.mask[...] = target.planes.value("EDGE")
+    inner = target.window(Box.of_shape(pixels.shape).shift(margin, margin))
+    inner.image[...], inner.mask[...], inner.variance[...] = pixels.image, pixels.mask, pixels.variance

@@ -1,0 +1,173 @@
+"""An exposure: masked image, detector, visit, header, WCS, unit, facts and history. The one mutable value."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import attrs
+import numpy as np
+from astropy.io.fits import Header
+from astropy.nddata import CCDData, StdDevUncertainty, VarianceUncertainty
+from astropy.time import Time
+from astropy.wcs import WCS
+
+from isrcore.camera import Detector
+from isrcore.image import Float32, Mask, MaskedImage, MaskPlanes, Pixels
+
+#: Units an exposure can be in; empty = dimensionless, as normalised flats are.
+UNITS = ("adu", "electron", "")
+
+
+@attrs.frozen
+class VisitInfo:
+    """When and how the exposure was taken. Unknown numbers are NaN, unknown texts empty.
+
+    ``exposure_s`` and ``dark_s`` in seconds, ``date`` the middle of the exposure (UTC), ``observation_type``
+    one of science, bias, dark, flat, fringe or empty, ``ra_deg``/``dec_deg`` in degrees (ICRS).
+    """
+
+    exposure_id: int = 0
+    exposure_s: float = math.nan
+    dark_s: float = math.nan
+    date: Time | None = None
+    filter: str = ""
+    object_name: str = ""
+    observation_type: str = ""
+    ra_deg: float = math.nan
+    dec_deg: float = math.nan
+    airmass: float = math.nan
+
+
+@attrs.frozen
+class HistoryEntry:
+    """One step that was applied: which code did it, with which calibration, in which segment.
+
+    ``seconds`` is the time of the whole segment (steps of a segment run together and have no time of their
+    own). ``digest`` identifies the content of the calibration.
+    """
+
+    step: str
+    plugin: str = ""
+    version: str = ""
+    segment: int = 0
+    calibration: str = ""
+    digest: str = ""
+    seconds: float = math.nan
+
+
+@attrs.define(eq=False)
+class Exposure:
+    """The pixels of one detector with all that is known about them.
+
+    ``facts`` are past-tense truths ("flat-fielded"); ``measured`` maps a step's name to what it measured,
+    by amplifier name; ``source`` says where the exposure came from and ``digest`` identifies its content.
+    """
+
+    pixels: MaskedImage
+    detector: Detector
+    camera: str = ""
+    visit: VisitInfo = attrs.field(factory=VisitInfo)
+    header: Header = attrs.field(factory=Header)
+    wcs: WCS | None = None
+    unit: str = attrs.field(default="adu", validator=attrs.validators.in_(UNITS))
+    facts: frozenset[str] = frozenset()
+    history: tuple[HistoryEntry, ...] = ()
+    measured: Mapping[str, Mapping[str, Any]] = attrs.field(factory=dict)
+    source: str = ""
+    digest: str = ""
+
+    @property
+    def image(self) -> Pixels:
+        """Image plane, (ny, nx), in `unit`."""
+        return self.pixels.image
+
+    @property
+    def mask(self) -> Mask:
+        """Mask plane, int32 bit field."""
+        return self.pixels.mask
+
+    @property
+    def variance(self) -> Float32:
+        """Variance plane, in the square of `unit`."""
+        return self.pixels.variance
+
+    @property
+    def planes(self) -> MaskPlanes:
+        """Names of the mask's bits."""
+        return self.pixels.planes
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(ny, nx)."""
+        return self.pixels.shape
+
+    @property
+    def is_assembled(self) -> bool:
+        """Whether pixels are in the detector's trimmed frame, not in the raw one."""
+        return "assembled" in self.facts
+
+    @property
+    def label(self) -> str:
+        """How messages name this exposure."""
+        return f"{self.source or 'exposure in memory'} (detector {self.detector.name!r})"
+
+    def share(self) -> Exposure:
+        """Another exposure on the same pixels: facts, header and planes change apart from this one's."""
+        return attrs.evolve(self, header=self.header.copy(), measured=dict(self.measured))
+
+    def clone(self) -> Exposure:
+        """A copy with pixels of its own."""
+        return attrs.evolve(self.share(), pixels=self.pixels.copy())
+
+    def to_ccddata(self) -> CCDData:
+        """As `astropy.nddata.CCDData`: data, boolean mask (any plane), variance, unit, WCS, header.
+
+        Pixels are shared, not copied. The mask's plane names go into ``meta`` as ``MP_`` cards.
+        """
+        header = self.header.copy()
+        header.update({f"MP_{name}": bit for name, bit in self.planes.bits.items()})
+        return CCDData(
+            self.image,
+            mask=self.mask != 0,
+            uncertainty=VarianceUncertainty(self.variance),
+            unit=self.unit,
+            wcs=self.wcs,
+            meta=header,
+        )
+
+    @classmethod
+    def from_ccddata(cls, ccd: CCDData, detector: Detector | None = None) -> Exposure:
+        """An assembled exposure from `astropy.nddata.CCDData`; masked pixels get BAD.
+
+        Raises ValueError for a unit other than adu or electron, or an uncertainty that is neither a
+        variance nor a standard deviation.
+        """
+        unit = str(ccd.unit)
+        if unit not in UNITS:
+            raise ValueError(f"CCDData is in {unit!r}; it must be one of {', '.join(map(repr, UNITS))}")
+        planes = MaskPlanes()
+        mask = None
+        if ccd.mask is not None:
+            mask = np.where(ccd.mask, np.int32(planes.value("BAD")), np.int32(0))
+        image = np.asarray(ccd.data, dtype=np.float32)
+        pixels = MaskedImage.from_image(image, mask, _variance_of(ccd), planes)
+        owner = detector or Detector.of_shape(pixels.shape)
+        return cls(
+            pixels, owner, header=Header(ccd.meta), wcs=ccd.wcs, unit=unit, facts=frozenset({"assembled"})
+        )
+
+
+def _variance_of(ccd: CCDData) -> Float32 | None:
+    """The variance plane of a CCDData, whatever its kind of uncertainty."""
+    uncertainty = ccd.uncertainty
+    if uncertainty is None:
+        return None
+    array = np.asarray(uncertainty.array, dtype=np.float32)
+    if isinstance(uncertainty, VarianceUncertainty):
+        return array
+    if isinstance(uncertainty, StdDevUncertainty):
+        return np.square(array)
+    kind = uncertainty.uncertainty_type
+    raise ValueError(f"CCDData has uncertainty of type {kind!r}; it must be a variance ('var') or 'std'")

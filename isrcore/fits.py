@@ -1,0 +1,503 @@
+"""Exposures in FITS files: written whole or not at all, complete enough to be read without anything else.
+
+A product has a primary HDU without pixels (the exposure's header, facts as ``ISRF001 = 'flat-fielded'``,
+camera and visit as ``ISR...`` cards), the images IMAGE, MASK and VARIANCE, and the tables ISR_HISTORY,
+ISR_DETECTOR (one row per amplifier, boxes as y0, y1, x0, x1), ISR_CONFIG and ISR_PROVENANCE. Every HDU has
+CHECKSUM and DATASUM. A raw exposure whose mask and variance nobody changed has the IMAGE alone. Texts that
+ASCII cannot hold are written with Python's backslash escapes.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+import uuid
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import attrs
+import numpy as np
+from astropy.io import fits
+from astropy.io.fits import Header
+from astropy.time import Time
+from astropy.utils.exceptions import AstropyWarning
+from astropy.wcs import WCS
+
+from isrcore.camera import Amplifier, Detector
+from isrcore.exposure import Exposure, HistoryEntry, VisitInfo
+from isrcore.geometry import Box
+from isrcore.image import MaskedImage, MaskPlanes, Pixels
+from isrcore.raw import without_file_keywords
+
+_LAYOUT = 1
+_UNFINISHED = ".part"
+
+# Rows per compressed tile: one tile per row would spend its time in calls, few tiles its memory.
+_TILE_ROWS = 64
+
+_PLANE_NAME = re.compile(r"[A-Z0-9_-]+")
+_VISIT_CARDS = {
+    "exposure_id": "ISREXPID",
+    "exposure_s": "ISREXPT",
+    "dark_s": "ISRDARK",
+    "date": "ISRDATE",
+    "filter": "ISRFILT",
+    "object_name": "ISROBJ",
+    "observation_type": "ISROTYPE",
+    "ra_deg": "ISRRA",
+    "dec_deg": "ISRDEC",
+    "airmass": "ISRAIRM",
+}
+_DETECTOR_CARDS = {
+    "name": "DETNAME",
+    "id": "DETID",
+    "shape": "DETSHP",
+    "raw_shape": "DETRAW",
+    "serial": "DETSER",
+    "offset_mm": "DETOFF",
+    "reference_pixel": "DETREF",
+    "yaw_deg": "DETYAW",
+    "pixel_size_mm": "DETPIX",
+}
+_FACT = re.compile(r"ISRF\d{3}")
+_OWN_KEYWORD = re.compile(r"ISRLAYO|ISRCAM|ISRF\d{3}|" + "|".join(_VISIT_CARDS.values()))
+
+
+class FitsError(OSError):
+    """A product that cannot be written, or read back as it was written."""
+
+
+def check_writable(path: str | Path, *, overwrite: bool = False) -> None:
+    """Refuse a product that could not be written, before any time is spent on its pixels.
+
+    Raises `FitsError` naming every reason: folder missing or not writable, a name for a gzip file, a product
+    that is there already while ``overwrite`` is False.
+    """
+    faults = list(_obstacles(Path(path), overwrite))
+    if faults:
+        raise FitsError(f"cannot write product {str(path)!r}\n  " + "\n  ".join(faults))
+
+
+def write_exposure(
+    exposure: Exposure,
+    path: str | Path,
+    *,
+    compress: bool | None = None,
+    overwrite: bool = False,
+    config_text: str = "",
+    provenance: Mapping[str, str] | None = None,
+) -> None:
+    """Write an exposure as a product that exists complete or not at all.
+
+    ``compress`` makes lossless tile-compressed images (None: when the name ends in ``.fz``). ``config_text``
+    and ``provenance`` travel along for `read_config` and `read_provenance`. ``measured``, ``source`` and
+    ``digest`` are not written, nor header cards that describe a file rather than an exposure. Raises
+    `FitsError`; then a product that was there before is untouched.
+    """
+    target = Path(path)
+    check_writable(target, overwrite=overwrite)
+    squeeze = target.suffix == ".fz" if compress is None else compress
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", AstropyWarning)
+        try:
+            hdus = fits.HDUList([*_image_hdus(exposure, squeeze), *_table_hdus(exposure)])
+            hdus += _text_hdus(config_text, provenance or {})
+            hdus[0].header["NEXTEND"] = (len(hdus) - 1, "number of extensions")
+            _write_atomically(hdus, target)
+        except (OSError, ValueError, fits.VerifyError) as fault:
+            raise FitsError(
+                f"cannot write product {str(target)!r}: {fault}\n  nothing was left behind; free space or "
+                "correct what is named, then run again"
+            ) from fault
+
+
+def read_exposure(path: str | Path) -> Exposure:
+    """The exposure of a product, after its checksums were verified.
+
+    ``source`` is the path and ``digest`` the DATASUMs of the uncompressed planes: the same pixels have the
+    same digest however they are stored. Raises `FitsError` when the file is no product, incomplete or
+    damaged.
+    """
+    with _open_product(path) as hdus:
+        _verify(path, hdus.values())
+        primary, image = hdus["PRIMARY"].header, hdus["IMAGE"]
+        return Exposure(
+            _read_planes(hdus),
+            _read_detector(hdus["ISR_DETECTOR"]),
+            camera=_unescape(primary["ISRCAM"]),
+            visit=_read_visit(primary),
+            header=_without_own_cards(primary),
+            wcs=WCS(image.header, fix=False) if "WCSAXES" in image.header else None,
+            unit=image.header["BUNIT"],
+            facts=frozenset(_unescape(primary[card]) for card in primary if _FACT.fullmatch(card)),
+            history=tuple(HistoryEntry(**row) for row in _read_rows(hdus["ISR_HISTORY"], HistoryEntry)),
+            source=str(path),
+            digest="-".join(_datasum(hdu) for hdu in _planes_of(hdus)),
+        )
+
+
+def read_config(path: str | Path) -> str:
+    """The configuration text a product was written with, empty when there was none. Raises `FitsError`."""
+    with _open_product(path) as hdus:
+        (lines,) = _read_texts(path, hdus, "ISR_CONFIG", "line")
+        return "\n".join(lines)
+
+
+def read_provenance(path: str | Path) -> dict[str, str]:
+    """The provenance a product was written with. Raises `FitsError`."""
+    with _open_product(path) as hdus:
+        keys, values = _read_texts(path, hdus, "ISR_PROVENANCE", "key", "value")
+        return dict(zip(keys, values, strict=True))
+
+
+def _obstacles(target: Path, overwrite: bool) -> Iterator[str]:
+    """Why the product could not be written, one sentence each."""
+    folder = target.parent
+    if not folder.is_dir():
+        yield f"there is no folder {str(folder)!r}; make it first"
+    elif not os.access(folder, os.W_OK | os.X_OK):
+        yield f"folder {str(folder)!r} is not writable; choose another or change its permissions"
+    if target.is_dir():
+        yield "it is a folder; add the name of a file"
+    elif target.exists() and not overwrite:
+        yield "it exists; remove it, choose another name or allow overwriting"
+    if target.suffix in (".gz", _UNFINISHED):
+        yield f"products are plain or tile-compressed: end its name in .fits or .fits.fz, not {target.suffix}"
+
+
+def _write_atomically(hdus: fits.HDUList, target: Path) -> None:
+    """Write beside the target, force it to disk, then take the target's name in one move."""
+    temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex}{_UNFINISHED}")
+    try:
+        with temporary.open("wb") as stream:
+            hdus.writeto(stream, checksum=True, output_verify="silentfix+exception")
+            stream.flush()
+            os.fsync(stream.fileno())
+        temporary.replace(target)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    # Not every system lets a folder be synchronised; the product is complete either way.
+    with suppress(OSError):
+        folder = os.open(target.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
+def _image_hdus(exposure: Exposure, compress: bool) -> Iterator[Any]:
+    """The primary HDU and the planes."""
+    yield fits.PrimaryHDU(header=_primary_header(exposure))
+    pixels, position = exposure.pixels.read_only(), _wcs_header(exposure.wcs)
+    flags = Header(
+        [fits.Card(f"HIERARCH MP_{name}"[0 if len(name) > 5 else 9 :], bit) for name, bit in _bits(pixels)]
+    )
+    image, mask, variance = position.copy(), position.copy(), position.copy()
+    image["BUNIT"], variance["BUNIT"] = exposure.unit, f"{exposure.unit}2"
+    is_plain = _is_untouched(pixels)
+    (image if is_plain else mask).extend(flags)
+    yield _plane_hdu("IMAGE", pixels.image, image, compress)
+    if not is_plain:
+        yield _plane_hdu("MASK", pixels.mask, mask, compress)
+        yield _plane_hdu("VARIANCE", pixels.variance, variance, compress)
+
+
+def _plane_hdu(name: str, plane: Pixels, header: Header, compress: bool) -> Any:
+    """An image HDU; a compressed one loses no bit."""
+    plain = fits.ImageHDU(plane, header, name=name)
+    if not compress:
+        return plain
+    # Compressed bytes hold the time of day; ZDATASUM, the sum of the pixels themselves, does not.
+    plain.add_datasum()
+    header["DATASUM"] = plain.header["DATASUM"]
+    method = "GZIP_2" if plane.dtype.kind == "f" else "RICE_1"
+    tile = (min(_TILE_ROWS, plane.shape[0]), plane.shape[1])
+    return fits.CompImageHDU(
+        plane, header, name=name, compression_type=method, quantize_level=0.0, tile_shape=tile
+    )
+
+
+def _is_untouched(pixels: MaskedImage) -> bool:
+    """Whether mask and variance are still the constants of `MaskedImage.from_raw`."""
+    constant = pixels.mask.strides == (0, 0) and pixels.variance.strides == (0, 0)
+    return pixels.is_raw and constant and pixels.mask[0, 0] == 0 and pixels.variance[0, 0] == 1
+
+
+def _bits(pixels: MaskedImage) -> list[tuple[str, int]]:
+    """Mask planes and their bits, their names fit for FITS keywords."""
+    wrong = [name for name in pixels.planes if not _PLANE_NAME.fullmatch(name)]
+    if wrong:
+        raise FitsError(f"mask plane {wrong[0]!r} is no FITS keyword; name it with A-Z, 0-9, '-' and '_'")
+    return [(name, pixels.planes.bits[name]) for name in pixels.planes]
+
+
+def _primary_header(exposure: Exposure) -> Header:
+    """The exposure's header and the cards that hold what is not pixels."""
+    cards = [_exact(card) for card in _without_own_cards(exposure.header).cards]
+    header = Header([*cards, _card("ISRLAYO", _LAYOUT), _card("ISRCAM", exposure.camera)])
+    header.extend(_card(f"ISRF{number:03}", fact) for number, fact in enumerate(sorted(exposure.facts), 1))
+    for name, keyword in _VISIT_CARDS.items():
+        value = getattr(exposure.visit, name)
+        if isinstance(value, Time):
+            value = _to_text(value)
+        if value is not None and value == value:
+            header.append(_card(keyword, value))
+    return header
+
+
+def _without_own_cards(header: Header) -> Header:
+    """The cards that belong to the exposure's header."""
+    own = without_file_keywords(header)
+    for keyword in {keyword for keyword in own if _OWN_KEYWORD.fullmatch(keyword)}:
+        del own[keyword]
+    return own
+
+
+def _card(keyword: str, value: Any) -> fits.Card:
+    """A card that gives back the value it got; what FITS has no number for becomes a text."""
+    if isinstance(value, float) and not math.isfinite(value):
+        value = str(value)
+    return _exact(fits.Card(keyword, _escape(value) if isinstance(value, str) else value))
+
+
+def _exact(card: fits.Card) -> fits.Card:
+    """The card, rewritten when astropy would cut its number to 20 characters."""
+    value = float(card.value) if isinstance(card.value, float) else 0.0
+    if len(repr(value)) <= 20 or fits.Card.fromstring(str(card)).value == value:
+        return card
+    keyword = card.keyword if len(card.keyword) <= 8 else f"HIERARCH {card.keyword}"
+    return fits.Card.fromstring(f"{keyword:8}= {repr(value).upper()} / {card.comment}"[:80].ljust(80))
+
+
+def _wcs_header(wcs: WCS | None) -> Header:
+    """The WCS as cards, with SIP distortion. Raises `FitsError` for distortion tables, which are none."""
+    if wcs is None:
+        return Header()
+    if any(table is not None for table in (wcs.cpdis1, wcs.cpdis2, wcs.det2im1, wcs.det2im2)):
+        raise FitsError("its WCS has distortion tables, which a product cannot hold; convert them to SIP")
+    return wcs.to_header(relax=True)
+
+
+def _to_text(date: Time) -> str:
+    """A date as UTC to the nanosecond."""
+    with warnings.catch_warnings():
+        # Dates beyond the table of leap seconds are as good as they get.
+        warnings.simplefilter("ignore")
+        utc = Time(date.utc, precision=9)
+        return str(utc.isot)
+
+
+def _table_hdus(exposure: Exposure) -> Iterator[fits.BinTableHDU]:
+    """History and detector."""
+    yield _table("ISR_HISTORY", HistoryEntry, exposure.history)
+    table = _table("ISR_DETECTOR", Amplifier, exposure.detector.amplifiers)
+    for name, keyword in _DETECTOR_CARDS.items():
+        value = getattr(exposure.detector, name)
+        if isinstance(value, tuple):
+            table.header.extend([_card(f"{keyword}{axis}", part) for axis, part in enumerate(value)])
+        else:
+            table.header.append(_card(keyword, value))
+    yield table
+
+
+@attrs.frozen
+class _Kind:
+    """How values of one type of field are stored in a column."""
+
+    format: str
+    encode: Callable[[Any], Any]
+    decode: Callable[[Any], Any]
+
+
+def _escape(text: str) -> str:
+    """Any text as printable ASCII; blanks at the ends are escaped because FITS drops them."""
+    plain = text.encode("unicode_escape").decode("ascii")
+    bare = plain.rstrip(" ")
+    return bare + r"\x20" * (len(plain) - len(bare))
+
+
+def _unescape(text: str) -> str:
+    """The text that was escaped."""
+    return text.encode("ascii").decode("unicode_escape")
+
+
+def _decode_floats(text: str) -> tuple[float, ...]:
+    """Numbers from a text with blanks between them."""
+    return tuple(float(number) for number in text.split())
+
+
+_KINDS = {
+    "str": _Kind("A", _escape, _unescape),
+    "int": _Kind("K", int, int),
+    "float": _Kind("D", float, float),
+    "bool": _Kind("L", bool, bool),
+    "Box": _Kind("4K", attrs.astuple, lambda numbers: Box(*(int(number) for number in numbers))),
+    # As text: columns of varying length are where readers differ, and repr gives every bit back.
+    "tuple[float, ...]": _Kind(
+        "A", lambda numbers: " ".join(repr(float(n)) for n in numbers), _decode_floats
+    ),
+}
+
+
+def _column(name: str, kind: _Kind, values: Iterable[Any]) -> fits.Column:
+    """A column of encoded values."""
+    encoded = [kind.encode(value) for value in values]
+    if kind.format != "A":
+        return fits.Column(name, kind.format, array=np.array(encoded))
+    width = max([1, *map(len, encoded)])
+    return fits.Column(name, f"{width}A", array=np.array(encoded, dtype=f"S{width}"))
+
+
+def _table(name: str, row_type: type, rows: Sequence[Any]) -> fits.BinTableHDU:
+    """A table with a column for each field of the rows' type."""
+    columns = [
+        _column(field.name, _KINDS[str(field.type)], [getattr(row, field.name) for row in rows])
+        for field in attrs.fields(row_type)
+    ]
+    return fits.BinTableHDU.from_columns(columns, nrows=len(rows), name=name)
+
+
+def _read_rows(hdu: Any, row_type: type) -> Iterator[dict[str, Any]]:
+    """The rows of a table as values of the fields of their type."""
+    kinds = {field.name: _KINDS[str(field.type)] for field in attrs.fields(row_type)}
+    for row in hdu.data:
+        yield {name: kind.decode(row[name]) for name, kind in kinds.items()}
+
+
+def _text_hdus(config_text: str, provenance: Mapping[str, str]) -> Iterator[fits.BinTableHDU]:
+    """Tables of the configuration, line by line, and of the provenance; none for what is empty."""
+    tables = {
+        "ISR_CONFIG": {"line": config_text.split("\n") if config_text else []},
+        "ISR_PROVENANCE": {"key": list(provenance), "value": list(provenance.values())},
+    }
+    for name, columns in tables.items():
+        if any(columns.values()):
+            made = [_column(column, _KINDS["str"], texts) for column, texts in columns.items()]
+            yield fits.BinTableHDU.from_columns(made, name=name)
+
+
+def _read_texts(path: str | Path, hdus: Mapping[str, Any], name: str, *columns: str) -> list[list[str]]:
+    """Columns of a table of texts, empty when it is not there."""
+    if name not in hdus:
+        return [[] for _ in columns]
+    _verify(path, [hdus[name]])
+    return [[_unescape(text) for text in hdus[name].data[column]] for column in columns]
+
+
+@contextmanager
+def _open_product(path: str | Path) -> Iterator[dict[str, Any]]:
+    """The HDUs of a complete product by name, compressed images still packed.
+
+    Whatever goes wrong with the file while it is open is raised as `FitsError`.
+    """
+    if Path(path).suffix == _UNFINISHED:
+        raise FitsError(f"{str(path)!r} is what an interrupted write left behind; remove it")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", AstropyWarning)
+        try:
+            options = {"memmap": False, "lazy_load_hdus": False, "disable_image_compression": True}
+            with fits.open(path, **options) as hdus:
+                _check_complete(path, hdus)
+                yield {hdu.name: hdu for hdu in hdus}
+        except FitsError:
+            raise
+        except FileNotFoundError as fault:
+            raise FitsError(f"product {str(path)!r} does not exist; check the path") from fault
+        except Exception as fault:  # astropy raises many kinds for damaged files, none of them documented
+            raise FitsError(f"product {str(path)!r} cannot be read: {fault}\n  make it again") from fault
+
+
+def _check_complete(path: str | Path, hdus: fits.HDUList) -> None:
+    """Refuse a file of another origin or without its end. Raises `FitsError`."""
+    layout = hdus[0].header.get("ISRLAYO")
+    if layout != _LAYOUT:
+        raise FitsError(f"{str(path)!r} is no product of this version: ISRLAYO is {layout}, not {_LAYOUT}")
+    place = hdus[-1].fileinfo()
+    promised, length = place["datLoc"] + place["datSpan"], os.stat(path).st_size
+    extensions = hdus[0].header.get("NEXTEND")
+    if length != promised or len(hdus) - 1 != extensions:
+        raise FitsError(
+            f"product {str(path)!r} is incomplete: {len(hdus) - 1} of {extensions} extensions, {length} of "
+            f"{promised} bytes\n  make it again"
+        )
+
+
+def _verify(path: str | Path, hdus: Iterable[Any]) -> None:
+    """Raise `FitsError` naming every HDU whose checksum is wrong or missing."""
+    # CHECKSUM covers the data too, so that one pass over them is enough.
+    damaged = [hdu.name for hdu in hdus if hdu.verify_checksum() != 1]
+    if damaged:
+        names = ", ".join(map(repr, damaged))
+        raise FitsError(f"product {str(path)!r} is damaged in HDU {names}: wrong checksum\n  make it again")
+
+
+def _planes_of(hdus: Mapping[str, Any]) -> list[Any]:
+    """The HDUs of the planes that are there."""
+    return [hdus[name] for name in ("IMAGE", "MASK", "VARIANCE") if name in hdus]
+
+
+def _datasum(hdu: Any) -> str:
+    """The sum of a plane's uncompressed pixels."""
+    return str(hdu.header["ZDATASUM" if "ZIMAGE" in hdu.header else "DATASUM"])
+
+
+def _read_planes(hdus: Mapping[str, Any]) -> MaskedImage:
+    """Image, mask and variance, and the names of the mask's bits."""
+    arrays = [_read_plane(hdu) for hdu in _planes_of(hdus)]
+    cards = (hdus["MASK"] if "MASK" in hdus else hdus["IMAGE"]).header["MP_*"]
+    planes = MaskPlanes({keyword.removeprefix("MP_"): int(bit) for keyword, bit in cards.items()})
+    if len(arrays) == 1:
+        return MaskedImage.from_raw(arrays[0], planes)
+    image, mask, variance = arrays
+    return MaskedImage(image, mask, variance, planes)
+
+
+def _read_plane(hdu: Any) -> Pixels:
+    """The pixels of a plane in native byte order."""
+    stored = fits.CompImageHDU(bintable=hdu).data if hdu.header.get("ZIMAGE") else hdu.data
+    return np.ascontiguousarray(stored, dtype=stored.dtype.newbyteorder("="))
+
+
+def _read_visit(header: Header) -> VisitInfo:
+    """The visit; cards that are not there were NaN, None or empty."""
+    values = {
+        field.name: _PARSERS[str(field.type)](header[_VISIT_CARDS[field.name]])
+        for field in attrs.fields(VisitInfo)
+        if _VISIT_CARDS[field.name] in header
+    }
+    return VisitInfo(**values)
+
+
+def _to_date(text: str) -> Time:
+    """A date that was written as UTC."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return Time(text, format="isot", scale="utc", precision=9)
+
+
+_PARSERS: dict[str, Callable[[Any], Any]] = {
+    "str": _unescape,
+    "int": int,
+    "float": float,
+    "Time | None": _to_date,
+    "tuple[int, int]": int,
+    "tuple[float, float]": float,
+}
+
+
+def _read_detector(hdu: Any) -> Detector:
+    """The detector with its amplifiers."""
+    header = hdu.header
+    values: dict[str, Any] = {"amplifiers": tuple(Amplifier(**row) for row in _read_rows(hdu, Amplifier))}
+    for name, keyword in _DETECTOR_CARDS.items():
+        parse = _PARSERS[str(getattr(attrs.fields(Detector), name).type)]
+        if keyword in header:
+            values[name] = parse(header[keyword])
+        else:
+            values[name] = tuple(parse(header[f"{keyword}{axis}"]) for axis in range(2))
+    return Detector(**values)

@@ -1,0 +1,67 @@
+"""The whole plugin surface: eight hooks.
+
+A plugin is a module with functions of these names marked ``@isrcore.hookimpl`` and one line under
+``[project.entry-points.isrcore]``. A function may leave out arguments it does not need.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+import pluggy
+
+if TYPE_CHECKING:
+    from isrcore.camera import Camera
+    from isrcore.exposure import Exposure
+    from isrcore.raw import RawSource
+    from isrcore.step import Step
+
+PROJECT = "isrcore"
+hookspec = pluggy.HookspecMarker(PROJECT)
+hookimpl = pluggy.HookimplMarker(PROJECT)
+
+
+@hookspec
+def isr_cameras() -> list[Camera]:  # type: ignore[empty-body]
+    """Cameras this plugin describes. Two cameras of one name are an error naming both plugins."""
+
+
+@hookspec
+def isr_read_raw(source: RawSource, detectors: list[str] | None) -> Iterator[Exposure] | None:
+    """Raw exposures of a file, one per detector; None when the file is not ours.
+
+    ``detectors`` are names or ids, None for all in the file. Two plugins claiming one file are an error
+    naming both. A reader also states facts that the file already has.
+    """
+
+
+@hookspec
+def isr_steps() -> list[type[Step]]:  # type: ignore[empty-body]
+    """Step classes, each implementing one `StepSpec` (a standard one or its own)."""
+
+
+@hookspec
+def applyOverrides(config: Any, camera: Camera) -> None:
+    """Set config values that suit a camera. Every value remembers that this plugin set it."""
+
+
+@hookspec
+def isr_curated_calibrations(camera: Camera) -> Mapping[str, Any]:  # type: ignore[empty-body]
+    """Calibrations that ship with a camera, by kind and then detector name: defects and the like."""
+
+
+@hookspec
+def isr_open_repository(uri: str) -> Any | None:
+    """A data repository with ``get``, ``put``, ``datasetExists`` and ``dataId``; None when not ours."""
+
+
+@hookspec
+def isr_commands(subcommands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add subcommands to ``isr``: a parser with ``set_defaults(function=...)`` returning an exit status."""
+
+
+@hookspec
+def isr_after_step(step: str, exposure: Exposure) -> None:
+    """Look at an exposure after a step: its arrays are read-only, so a look cannot change a result."""

@@ -1,0 +1,319 @@
+"""The documented task: a face of camelCase methods over plans of steps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, ClassVar
+
+from isrcore.calibrations import Alignment, Calibrations, plane_names
+from isrcore.camera import Amplifier
+from isrcore.config import Config, field, make_config_class, section
+from isrcore.defects import Defects
+from isrcore.exposure import Exposure
+from isrcore.geometry import Box
+from isrcore.kernels.ops import SetVariance
+from isrcore.kernels.reference import Placed, Work
+from isrcore.kernels.tiled import Executor, Tiled
+from isrcore.plan import Plan, plan
+from isrcore.registry import Registry, RegistryError
+from isrcore.runner import Conditions, run_segment, undo_segment
+from isrcore.statistics import clipped
+from isrcore.step import Skip, Step
+from isrcore.task import Struct, Task, timeMethod
+
+
+class IsrConfig(Config):
+    """Top-level settings; `isr_config` adds a switch and a section for every step."""
+
+    expectWcs: bool = field(True, "Warn when the assembled image has no WCS.")
+    doAssembleIsrExposures: bool = field(False, "Assemble calibrations that come in raw geometry.")
+    doTrimToMatchCalib: bool = field(
+        False, "Accept calibrations smaller by an equal margin; pixels beyond them are kept and flagged EDGE."
+    )
+    doEmpiricalReadNoise: bool = field(
+        False,
+        "Take the read noise from the scatter of the corrected overscan instead of the amplifier's value.",
+    )
+    saturatedMaskName: str = field("SAT", "Mask plane of saturated pixels.")
+    suspectMaskName: str = field("SUSPECT", "Mask plane of pixels above the suspect level.")
+
+    def problems(self) -> Iterator[str]:
+        """Combinations that make no sense (behaviour §6.3)."""
+        if getattr(self, "doFlat", False) and getattr(self, "doApplyGains", False):
+            yield "doFlat and doApplyGains are both true: gains replace flat-fielding, switch one of them off"
+
+
+def isr_config(registry: Registry, camera: str = "") -> type[Config]:
+    """The config class for the steps of a registry; sections default to what is bound to the camera.
+
+    Raises `RegistryError` when two plugins implement a step and neither is for this camera, or when a step
+    has the name of a public method.
+    """
+    fields: dict[str, tuple[Any, Any]] = {}
+    for name, spec in sorted(registry.specs.items()):
+        if hasattr(IsrTask, name):
+            raise RegistryError(f"step '{name}' has the name of a documented method of IsrTask; use a noun")
+        if spec.flag is not None:
+            fields[spec.flag] = (bool, field(spec.is_on, spec.doc))
+    for name, spec in sorted(registry.specs.items()):
+        target = registry.implementation(name, camera)
+        declared = section(target, spec.doc, candidates=registry.candidates(name))
+        fields[name] = (Any, declared)
+    return make_config_class("IsrConfig", (IsrConfig,), fields)
+
+
+class IsrTask(Task):
+    """Remove the instrument signature from exposures of one camera.
+
+    ``config`` defaults to `default_config` for the camera; it is validated and frozen here. ``registry``
+    defaults to the installed plugins; ``executor`` runs pixel operations (default: bands on one thread).
+    """
+
+    ConfigClass: ClassVar[type[Config]] = IsrConfig
+    _DefaultName: ClassVar[str | None] = "isr"
+
+    def __init__(
+        self,
+        config: Config | None = None,
+        name: str | None = None,
+        parentTask: Task | None = None,
+        *,
+        camera: str = "",
+        registry: Registry | None = None,
+        executor: Executor | None = None,
+        **keywords: Any,
+    ) -> None:
+        self.registry = registry or Registry.discover()
+        self.camera = camera
+        if config is None:
+            config = default_config(self.registry, camera)
+        super().__init__(config=config, name=name, parentTask=parentTask, **keywords)
+        self.executor: Executor = executor or Tiled()
+        self.config.validate()
+        self.config.freeze()
+        self._steps = {name: self._make_step(name) for name in sorted(self.registry.specs)}
+
+    def _make_step(self, name: str) -> Step:
+        """The subtask of one step, knowing which plugin it comes from."""
+        self.makeSubtask(name)
+        return self._signed(getattr(self, name))
+
+    def _signed(self, step: Step) -> Step:
+        """A step that carries its plugin's name and version."""
+        info = self.registry.plugin_of(type(step))
+        step.plugin, step.version = info.name, info.version
+        return step
+
+    def _steps_for(self, exposure: Exposure) -> list[Step]:
+        """The steps for an exposure: those of the config, but another camera's own replace unchosen ones."""
+        if exposure.camera in ("", self.camera):
+            return list(self._steps.values())
+        return [self._bound(step, exposure.camera) for step in self._steps.values()]
+
+    def _bound(self, step: Step, camera: str) -> Step:
+        """The step the exposure's camera binds, unless the config chose one."""
+        name = step.spec.name
+        wanted = self.registry.implementation(name, camera)
+        chosen = len(self.config.history(f"{name}.implementation")) > 1
+        if chosen or wanted is type(step):
+            return step
+        config = wanted.ConfigClass()
+        config.freeze()
+        return self._signed(wanted(config=config, name=name, parentTask=self))
+
+    def plan(self, ccdExposure: Exposure, **inputs: Any) -> Plan:
+        """What `run` would do with these inputs, without doing it. Raises as `run` does."""
+        return self._planned(ccdExposure.share(), inputs)[0]
+
+    def _planned(self, exposure: Exposure, inputs: dict[str, Any]) -> tuple[Plan, Calibrations]:
+        """The plan, and the inputs checked and aligned; the exposure gets all mask planes it will need."""
+        steps = self._steps_for(exposure)
+        calibrations = self._checked(exposure, inputs, steps)
+        breaks = [step.spec.name for step in steps] if self.registry.has_observers else []
+        return plan(steps, exposure, calibrations, breaks), calibrations
+
+    def _checked(self, exposure: Exposure, inputs: dict[str, Any], steps: list[Step]) -> Calibrations:
+        """Calibrations that fit the exposure."""
+        known = {"defects"}.union(*(spec.calibrations for spec in self.registry.specs.values()))
+        unknown = sorted(set(inputs) - known)
+        if unknown:
+            raise TypeError(f"no step reads input {unknown[0]!r}; inputs are {', '.join(sorted(known))}")
+        contracts = (step.contract(exposure) for step in steps)
+        names = plane_names(inputs).union(*(c.planes for c in contracts if not isinstance(c, Skip)))
+        exposure.pixels = exposure.pixels.with_planes(exposure.planes.with_planes(names))
+        alignment = Alignment(self.config.doAssembleIsrExposures, self.config.doTrimToMatchCalib)
+        return Calibrations.check(inputs, exposure, exposure.planes, alignment)
+
+    @timeMethod
+    def run(self, /, ccdExposure: Exposure, **inputs: Any) -> Struct:
+        """Remove the instrument signature.
+
+        ``inputs`` are calibrations by kind: ``bias``, ``dark``, ``flat`` (`Exposure` of the detector),
+        ``defects`` (`Defects` or boxes), and what further steps read. The given exposure is not changed.
+        Returns a Struct with ``exposure`` and ``outputExposure`` (the same object). Raises PlanError, before
+        any pixel is touched, with everything that is missing or does not fit; TypeError for an input that no
+        step reads.
+        """
+        exposure = ccdExposure.share()
+        planned, calibrations = self._planned(exposure, inputs)
+        for segment in planned.segments:
+            owns = exposure.image is not ccdExposure.image
+            run_segment(segment, exposure, calibrations, Conditions(self.executor, in_place=owns))
+            if self.registry.has_observers:
+                self.registry.after_step(segment.steps[-1].spec.name, exposure)
+        if self.config.expectWcs and exposure.wcs is None:
+            self.log.warning("%s has no WCS", exposure.label)
+        return Struct(exposure=exposure, outputExposure=exposure)
+
+    def _apply(
+        self,
+        steps: list[Step],
+        exposure: Exposure,
+        amp: Amplifier | None = None,
+        **inputs: Any,
+    ) -> None:
+        """Run steps now, in place, whatever their switches say."""
+        calibrations = self._checked(exposure, inputs, steps)
+        only = None if amp is None else frozenset({amp.name})
+        conditions = Conditions(self.executor, in_place=True, amplifiers=only)
+        for segment in plan(steps, exposure, calibrations, ignores_flags=True).segments:
+            run_segment(segment, exposure, calibrations, conditions)
+
+    def _undo(self, step: Step, exposure: Exposure, **inputs: Any) -> None:
+        """Run the inverse of a step that was applied. Raises PlanError when it was not."""
+        missing = step.spec.provides - exposure.facts
+        before = exposure.share()
+        before.facts = exposure.facts - step.spec.provides | {"converted"}
+        if missing:
+            raise ValueError(
+                f"{exposure.label}: step '{step.spec.name}' cannot be undone, "
+                f"the exposure is not '{min(missing)}'"
+            )
+        calibrations = self._checked(before, inputs, [step])
+        exposure.pixels = before.pixels
+        for segment in plan([step], before, calibrations, ignores_flags=True).segments:
+            undo_segment(segment, exposure, calibrations, Conditions(self.executor, in_place=True))
+
+    def _step(self, name: str) -> Step:
+        """The configured implementation of a step. Raises `RegistryError` when no plugin has it."""
+        if name not in self._steps:
+            raise RegistryError(f"no installed plugin implements step '{name}'")
+        return self._steps[name]
+
+    def convertIntToFloat(self, exposure: Exposure) -> Exposure:
+        """The exposure with float32 pixels: itself when it has them, else a new one.
+
+        New ones have variance 1 and mask 0. Raises RuntimeError for anything but an `Exposure`.
+        """
+        if not isinstance(exposure, Exposure):
+            raise RuntimeError(
+                f"cannot convert a {type(exposure).__name__!r} to float pixels: give an Exposure"
+            )
+        if not exposure.pixels.is_raw:
+            return exposure
+        converted = exposure.share()
+        self._apply([self._step("conversion")], converted)
+        return converted
+
+    def maskAmplifier(self, ccdExposure: Exposure, amp: Amplifier, defects: Any) -> bool:
+        """Flag saturated and suspect pixels of one amplifier, in place; whether it is bad as a whole.
+
+        It is bad when ``defects`` (`Defects`, boxes or None) cover it, or every data pixel is flagged; then
+        it gets BAD. Raw geometry, float pixels.
+        """
+        names = ["amplifierMask"]
+        names += ["saturation"] * self.config.doSaturation + ["suspect"] * self.config.doSuspect
+        self._apply_to_amplifier([self._step(name) for name in names], ccdExposure, amp, defects=defects)
+        return amp.name in ccdExposure.measured.get("amplifierMask", {})
+
+    def saturationDetection(self, exposure: Exposure, amp: Amplifier) -> None:
+        """Flag pixels of the amplifier's raw box at or above its saturation level, in place."""
+        self._apply_to_amplifier([self._step("saturation")], exposure, amp)
+
+    def suspectDetection(self, exposure: Exposure, amp: Amplifier) -> None:
+        """Flag pixels of the amplifier's raw box at or above its suspect level, in place. NaN: nothing."""
+        self._apply_to_amplifier([self._step("suspect")], exposure, amp)
+
+    def _apply_to_amplifier(
+        self, steps: list[Step], exposure: Exposure, amp: Amplifier, **inputs: Any
+    ) -> None:
+        """Run steps on one amplifier, in place, claiming nothing about the rest of the detector."""
+        part = exposure.share()
+        part.facts = exposure.facts | {"levels-known"}
+        self._apply(steps, part, amp, **inputs)
+        exposure.pixels, exposure.header, exposure.measured = part.pixels, part.header, part.measured
+
+    def overscanCorrection(self, ccdExposure: Exposure, amp: Amplifier) -> Struct | None:
+        """Subtract the offset seen in one amplifier's overscan from data and overscan, in place.
+
+        Returns None without an overscan region, else a Struct: ``imageFit`` and ``overscanFit`` (number, or
+        array of one value per row or column), ``overscanImage`` (`MaskedImage`, corrected). Raises
+        StepError when the amplifier has no raw data.
+        """
+        self._apply_to_amplifier([self._step("overscan")], ccdExposure, amp)
+        found = ccdExposure.measured.get("overscan", {}).get(amp.name)
+        return None if found is None else found.to_struct()
+
+    def updateVariance(self, ampExposure: Exposure, amp: Amplifier, overscanImage: Any = None) -> None:
+        """Set the variance of one amplifier from its image, gain and read noise, in place.
+
+        ``ampExposure`` is the amplifier's own cut-out or the whole exposure. With ``doEmpiricalReadNoise``
+        and an ``overscanImage`` (`MaskedImage`) the noise is the clipped scatter of its unflagged pixels.
+        V = I/gain + (read_noise/gain)², adu² (behaviour §2.9).
+        """
+        noise = amp.read_noise
+        if self.config.doEmpiricalReadNoise and overscanImage is not None:
+            ignore = overscanImage.flagged(self.config.saturatedMaskName, self.config.suspectMaskName)
+            noise = clipped(overscanImage.image, ignore=ignore).sigma * amp.gain
+        whole = Box.of_shape(ampExposure.shape)
+        place = amp.box if ampExposure.is_assembled else amp.raw_box
+        box = whole if whole.shape == amp.box.shape else place
+        self.executor(Work(ampExposure.pixels, (Placed(SetVariance(amp.gain, noise), box),)))
+
+    def darkCorrection(self, exposure: Exposure, darkExposure: Exposure, invert: bool = False) -> None:
+        """Subtract the dark, scaled by dark times, in place; ``invert`` puts it back.
+
+        Raises PlanError (a RuntimeError) when a dark time is missing, shapes differ or it was done before.
+        """
+        apply = self._undo if invert else self._apply_one
+        apply(self._step("dark"), exposure, dark=darkExposure)
+
+    def flatCorrection(self, exposure: Exposure, flatExposure: Exposure, invert: bool = False) -> None:
+        """Divide by the flat, in place; ``invert`` multiplies it back."""
+        apply = self._undo if invert else self._apply_one
+        apply(self._step("flat"), exposure, flat=flatExposure)
+
+    def _apply_one(self, step: Step, exposure: Exposure, **inputs: Any) -> None:
+        """Run one step now, in place."""
+        self._apply([step], exposure, **inputs)
+
+    def maskDefect(self, exposure: Exposure, defectBaseList: Defects | list[Any]) -> None:
+        """Flag defects BAD, in place: `Defects` or a list of boxes, clipped to the image. Assembled CCD."""
+        self._apply([self._step("defects")], exposure, defects=defectBaseList)
+
+    def maskEdges(self, exposure: Exposure, numEdgePixels: int = 0, maskPlane: str = "SUSPECT") -> None:
+        """Flag a frame of ``numEdgePixels`` pixels along the edges, in place; nothing for 0 or less."""
+        if numEdgePixels <= 0:
+            return
+        template = self._step("edges")
+        config = template.config.copy()
+        config.numPixels, config.plane = numEdgePixels, maskPlane
+        config.freeze()
+        self._apply([type(template)(config=config)], exposure)
+
+    def maskNan(self, exposure: Exposure) -> None:
+        """Flag pixels whose image or variance is not finite UNMASKEDNAN, in place.
+
+        Their number goes to the metadata item NUMNANS.
+        """
+        step = self._step("nanFlags")
+        self._apply([step], exposure)
+        self.metadata.set("NUMNANS", step.metadata.scalar("flagged"))
+
+
+def default_config(registry: Registry, camera: str = "") -> Config:
+    """The config for a camera: defaults, then the camera plugin's overrides."""
+    config = isr_config(registry, camera)()
+    if camera:
+        registry.apply_overrides(config, registry.camera(camera))
+    return config

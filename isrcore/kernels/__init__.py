@@ -1,0 +1,1 @@
+"""Operations on pixels: their data, their meaning, and executors that run them."""

@@ -1,0 +1,208 @@
+"""Operations on pixels as frozen data: what is done, not how.
+
+An operand is a number, a column (one value per row, shape (ny, 1)), a row (one value per column, shape
+(1, nx)) or a plane (ny, nx). An operation belongs to one rectangle of an image and its operands have that
+rectangle's shape, so it can be cut to a window or flipped with the pixels it will meet. Operations with an
+inverse carry it as a flag: ``op.inverse().inverse() == op``.
+
+I is the image, V the variance, M the mask; a frame has image C, variance W, mask N. All arithmetic is
+float32, in the order the formulas are written.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Self
+
+import attrs
+import numpy as np
+import numpy.typing as npt
+
+from isrcore.geometry import Box
+from isrcore.image import Float32, Mask, MaskedImage
+
+Operand = float | Float32
+
+
+class NotInvertible(TypeError):
+    """An operation that loses what it replaces was asked for its inverse."""
+
+
+def cut(operand: Any, box: Box) -> Any:
+    """The part of an operand that belongs to the pixels in ``box``."""
+    if not isinstance(operand, np.ndarray):
+        return operand.window(box) if isinstance(operand, MaskedImage) else operand
+    rows = slice(None) if operand.shape[0] == 1 else slice(box.y0, box.y1)
+    columns = slice(None) if operand.shape[1] == 1 else slice(box.x0, box.x1)
+    return operand[rows, columns]
+
+
+def turn(operand: Any, flip_y: bool, flip_x: bool) -> Any:
+    """An operand with its rows and/or columns in reverse order, as views."""
+    if isinstance(operand, MaskedImage):
+        return operand.flip(flip_y, flip_x)
+    if isinstance(operand, np.ndarray):
+        return operand[:: -1 if flip_y else 1, :: -1 if flip_x else 1]
+    return operand
+
+
+@attrs.frozen(eq=False)
+class Op:
+    """An operation on the three planes of a rectangle of pixels."""
+
+    operands: ClassVar[tuple[str, ...]] = ()
+    is_invertible: ClassVar[bool] = False
+
+    def window(self, box: Box) -> Op:
+        """The same operation on the pixels in ``box`` of its rectangle."""
+        return attrs.evolve(self, **{name: cut(getattr(self, name), box) for name in self.operands})
+
+    def flip(self, shape: tuple[int, int], flip_y: bool, flip_x: bool) -> Op:
+        """The same operation on the flipped rectangle, which has ``shape``."""
+        return attrs.evolve(
+            self, **{name: turn(getattr(self, name), flip_y, flip_x) for name in self.operands}
+        )
+
+    def inverse(self) -> Op:
+        """The operation that undoes this one. Raises `NotInvertible` where there is none."""
+        raise NotInvertible(
+            f"operation '{type(self).__name__}' has no inverse: it does not keep what it replaces"
+        )
+
+    def without_variance(self) -> Op:
+        """The same operation with its effect on the variance left out."""
+        return self
+
+
+@attrs.frozen(eq=False)
+class Arithmetic(Op):
+    """An operation with an inverse. ``inverted`` runs it backwards; the mask is never taken back."""
+
+    is_invertible: ClassVar[bool] = True
+    inverted: bool = attrs.field(default=False, kw_only=True)
+    skips_variance: bool = attrs.field(default=False, kw_only=True)
+
+    def inverse(self) -> Self:
+        """The operation that undoes this one in image and variance."""
+        return attrs.evolve(self, inverted=not self.inverted)
+
+    def without_variance(self) -> Self:
+        """The same operation with its effect on the variance left out."""
+        return attrs.evolve(self, skips_variance=True)
+
+
+@attrs.frozen(eq=False)
+class Affine(Arithmetic):
+    """I' = I·scale + offset, V' = V·scale²; inverse I = (I' - offset)/scale, V = V'/scale²."""
+
+    operands: ClassVar[tuple[str, ...]] = ("scale", "offset")
+    scale: Operand = 1.0
+    offset: Operand = 0.0
+
+
+@attrs.frozen(eq=False)
+class Subtract(Arithmetic):
+    """I' = I - scale·C, V' = V + scale²·W, M' = M | N; inverse I = I' + scale·C, V = V' - scale²·W."""
+
+    operands: ClassVar[tuple[str, ...]] = ("frame",)
+    frame: MaskedImage
+    scale: float = 1.0
+
+
+@attrs.frozen(eq=False)
+class Divide(Arithmetic):
+    """Q = I·scale/F, V' = (V·scale² + Q²·W)/F², M' = M | N; inverse I = Q·F/scale, V = (V'·F² - Q²·W)/scale².
+
+    This order of operations returns within 2 ulp of the image.
+    """
+
+    operands: ClassVar[tuple[str, ...]] = ("frame",)
+    frame: MaskedImage
+    scale: float = 1.0
+
+
+@attrs.frozen(eq=False)
+class SetVariance(Op):
+    """V' = I/gain + (read_noise/gain)² + Σ added.
+
+    ``gain`` electron/adu, ``read_noise`` electron, ``added`` operands in adu². (Behaviour §2.9, NEW.)
+    """
+
+    gain: float
+    read_noise: float
+    added: tuple[Operand, ...] = ()
+
+    def window(self, box: Box) -> SetVariance:
+        """The same operation on the pixels in ``box`` of its rectangle."""
+        return attrs.evolve(self, added=tuple(cut(operand, box) for operand in self.added))
+
+    def flip(self, shape: tuple[int, int], flip_y: bool, flip_x: bool) -> SetVariance:
+        """The same operation on the flipped rectangle."""
+        return attrs.evolve(self, added=tuple(turn(operand, flip_y, flip_x) for operand in self.added))
+
+
+@attrs.frozen(eq=False)
+class FlagAbove(Op):
+    """M' = M | bits where I ≥ level. NaN pixels are never flagged."""
+
+    level: float
+    bits: int
+
+
+@attrs.frozen(eq=False)
+class FlagNonFinite(Op):
+    """M' = M | bits where I or V is NaN or infinite."""
+
+    bits: int
+
+
+@attrs.frozen(eq=False)
+class FlagNonPositiveVariance(Op):
+    """M' = M | bits where V ≤ 0."""
+
+    bits: int
+
+
+@attrs.frozen(eq=False)
+class OrMask(Op):
+    """M' = M | mask inside ``box`` of the rectangle; ``mask`` is an int32 plane of the box's shape."""
+
+    mask: Mask
+    box: Box
+
+    def window(self, box: Box) -> OrMask:
+        """The same flags on the pixels in ``box`` of the rectangle."""
+        common = self.box.intersect(box)
+        part = self.mask[common.relative_to(self.box).slices]
+        return OrMask(part, common.relative_to(box) if common.area else Box(0, 0, 0, 0))
+
+    def flip(self, shape: tuple[int, int], flip_y: bool, flip_x: bool) -> OrMask:
+        """The same flags on the flipped rectangle."""
+        return OrMask(turn(self.mask, flip_y, flip_x), self.box.flip(shape, flip_y, flip_x))
+
+
+@attrs.frozen(eq=False)
+class FlagBoxes(Op):
+    """M' = M | bits in every box; ``boxes`` is an (n, 4) array of y0, y1, x0, x1 in the rectangle."""
+
+    boxes: npt.NDArray[np.int64]
+    bits: int
+
+    @classmethod
+    def of(cls, boxes: tuple[Box, ...], bits: int) -> FlagBoxes:
+        """The operation from boxes."""
+        rows = [(box.y0, box.y1, box.x0, box.x1) for box in boxes]
+        return cls(np.array(rows, dtype=np.int64).reshape(-1, 4), bits)
+
+    def window(self, box: Box) -> FlagBoxes:
+        """The boxes' parts inside ``box``, counted from its first pixel."""
+        y = np.clip(self.boxes[:, :2], box.y0, box.y1) - box.y0
+        x = np.clip(self.boxes[:, 2:], box.x0, box.x1) - box.x0
+        kept = (y[:, 0] < y[:, 1]) & (x[:, 0] < x[:, 1])
+        return FlagBoxes(np.hstack((y, x))[kept], self.bits)
+
+    def flip(self, shape: tuple[int, int], flip_y: bool, flip_x: bool) -> FlagBoxes:
+        """The boxes on the flipped rectangle."""
+        y, x = self.boxes[:, :2], self.boxes[:, 2:]
+        y = shape[0] - y[:, ::-1] if flip_y else y
+        x = shape[1] - x[:, ::-1] if flip_x else x
+        return FlagBoxes(np.hstack((y, x)), self.bits)

@@ -1,0 +1,275 @@
+"""What each operation means, in numpy, and the executor that runs a whole frame at once.
+
+`apply` changes image, mask and variance (float32, int32, float32 views of one shape) in place. ``rows`` says
+which rows of the operation's operands they are, so the tiled executor runs this same code on bands.
+``scratch`` is a flat float32 buffer of at least as many values. The result is how many pixels were flagged.
+"""
+
+from __future__ import annotations
+
+from functools import singledispatch
+from typing import Any
+
+import attrs
+import numpy as np
+import numpy.typing as npt
+
+from isrcore.geometry import Box, Gather
+from isrcore.image import Float32, Mask, MaskedImage
+from isrcore.kernels import ops
+
+WHOLE = slice(None)
+
+
+@attrs.frozen(eq=False)
+class Placed:
+    """An operation and the rectangle of the image it belongs to."""
+
+    op: ops.Op
+    box: Box
+
+    def through(self, gather: Gather) -> Placed | None:
+        """The same operation after ``gather`` moved its pixels; None when it moved none of them."""
+        common = self.box.intersect(gather.raw_box)
+        if not common.area:
+            return None
+        local = common.relative_to(gather.raw_box).flip(gather.box.shape, gather.flip_y, gather.flip_x)
+        op = self.op.window(common.relative_to(self.box)).flip(common.shape, gather.flip_y, gather.flip_x)
+        return Placed(op, local.shift(gather.box.y0, gather.box.x0))
+
+
+@attrs.frozen(eq=False)
+class Work:
+    """Pixels to read, where they go, and what is done to them there.
+
+    With ``source`` None the operations change ``target`` in place. ``sets_variance`` tells that every
+    variance is set by the operations, so that the source's need not be read.
+    """
+
+    target: MaskedImage
+    placed: tuple[Placed, ...]
+    source: MaskedImage | None = None
+    gathers: tuple[Gather, ...] = ()
+    sets_variance: bool = False
+
+    @property
+    def height(self) -> int:
+        """Rows of the target."""
+        return self.target.shape[0]
+
+    @property
+    def width(self) -> int:
+        """Columns of the target."""
+        return self.target.shape[1]
+
+
+def execute(work: Work) -> npt.NDArray[np.int64]:
+    """Do the work on the whole frame at once; returns how many pixels each operation flagged."""
+    scratch = np.empty(work.height * work.width, np.float32)
+    return run_rows(work, 0, work.height, scratch)
+
+
+def run_rows(work: Work, y0: int, y1: int, scratch: Float32) -> npt.NDArray[np.int64]:
+    """Do the work on the target's rows ``y0 <= y < y1``, which depend on no other rows."""
+    flagged = np.zeros(len(work.placed), np.int64)
+    with np.errstate(all="ignore"):
+        for gather in work.gathers:
+            _read_rows(work, gather, y0, y1)
+        for index, placed in enumerate(work.placed):
+            box = placed.box
+            first, last = max(y0, box.y0), min(y1, box.y1)
+            if first < last:
+                cut = slice(first, last), slice(box.x0, box.x1)
+                target = work.target
+                views = target.image[cut], target.mask[cut], target.variance[cut]
+                flagged[index] = apply(placed.op, *views, slice(first - box.y0, last - box.y0), scratch)
+    return flagged
+
+
+def _read_rows(work: Work, gather: Gather, y0: int, y1: int) -> None:
+    """Copy a gather's part of the rows from the source, casting to float32."""
+    first, last = max(y0, gather.box.y0), min(y1, gather.box.y1)
+    if work.source is None or first >= last:
+        return
+    rows = slice(first - gather.box.y0, last - gather.box.y0)
+    cut = slice(first, last), slice(gather.box.x0, gather.box.x1)
+    work.target.image[cut] = gather.read(work.source.image)[rows]
+    if not is_blank(work.source.mask):
+        work.target.mask[cut] = gather.read(work.source.mask)[rows]
+    if not work.sets_variance:
+        work.target.variance[cut] = gather.read(work.source.variance)[rows]
+
+
+def is_blank(mask: Mask) -> bool:
+    """Whether the mask is the memory-free zero mask of a raw image."""
+    return mask.strides == (0, 0) and not mask[:1, :1].any()
+
+
+@singledispatch
+def apply(op: Any, image: Float32, mask: Mask, variance: Float32, rows: slice, scratch: Float32) -> int:
+    """Do one operation in place; returns how many pixels it flagged."""
+    raise TypeError(
+        f"no kernel for operation '{type(op).__name__}'; register one with reference.apply.register"
+    )
+
+
+def _part(operand: Any, rows: slice) -> Any:
+    """The rows of an operand; numbers and rows serve all of them."""
+    if isinstance(operand, np.ndarray):
+        return operand if operand.shape[0] == 1 else operand[rows]
+    return np.float32(operand)
+
+
+def _is(operand: Any, number: float) -> bool:
+    """Whether an operand is this number."""
+    return not isinstance(operand, np.ndarray) and bool(operand == number)
+
+
+def _like(scratch: Float32, image: Float32) -> Float32:
+    """A piece of scratch memory of the image's shape."""
+    return scratch[: image.size].reshape(image.shape)
+
+
+@apply.register
+def _affine(
+    op: ops.Affine, image: Float32, mask: Mask, variance: Float32, rows: slice, scratch: Float32
+) -> int:
+    scale, offset = _part(op.scale, rows), _part(op.offset, rows)
+    if op.inverted and not _is(op.offset, 0.0):
+        np.subtract(image, offset, out=image)
+    if not _is(op.scale, 1.0):
+        rescale = np.divide if op.inverted else np.multiply
+        rescale(image, scale, out=image)
+        if not op.skips_variance:
+            rescale(variance, scale * scale, out=variance)
+    if not (op.inverted or _is(op.offset, 0.0)):
+        np.add(image, offset, out=image)
+    return 0
+
+
+@apply.register
+def _subtract(
+    op: ops.Subtract, image: Float32, mask: Mask, variance: Float32, rows: slice, scratch: Float32
+) -> int:
+    scale, spare = np.float32(op.scale), _like(scratch, image)
+    change, grow = (np.add, np.subtract) if op.inverted else (np.subtract, np.add)
+    change(image, _scaled(op.frame.image[rows], scale, spare), out=image)
+    if not op.skips_variance:
+        grow(variance, _scaled(op.frame.variance[rows], scale * scale, spare), out=variance)
+    if not op.inverted:
+        np.bitwise_or(mask, op.frame.mask[rows], out=mask)
+    return 0
+
+
+def _scaled(frame: Float32, scale: np.float32, spare: Float32) -> Float32:
+    """``scale`` times the frame, in ``spare``; the frame itself when there is nothing to scale."""
+    return frame if scale == 1 else np.multiply(frame, scale, out=spare)
+
+
+@apply.register
+def _divide(
+    op: ops.Divide, image: Float32, mask: Mask, variance: Float32, rows: slice, scratch: Float32
+) -> int:
+    (_multiply_back if op.inverted else _divide_out)(op, image, variance, rows, _like(scratch, image))
+    if not op.inverted:
+        np.bitwise_or(mask, op.frame.mask[rows], out=mask)
+    return 0
+
+
+def _divide_out(op: ops.Divide, image: Float32, variance: Float32, rows: slice, spare: Float32) -> None:
+    scale, flat = np.float32(op.scale), op.frame.image[rows]
+    if scale != 1:
+        np.multiply(image, scale, out=image)
+    np.divide(image, flat, out=image)
+    if op.skips_variance:
+        return
+    if scale != 1:
+        np.multiply(variance, scale * scale, out=variance)
+    np.multiply(image, image, out=spare)
+    np.multiply(spare, op.frame.variance[rows], out=spare)
+    np.add(variance, spare, out=variance)
+    np.multiply(flat, flat, out=spare)
+    np.divide(variance, spare, out=variance)
+
+
+def _multiply_back(op: ops.Divide, image: Float32, variance: Float32, rows: slice, spare: Float32) -> None:
+    scale, flat = np.float32(op.scale), op.frame.image[rows]
+    if not op.skips_variance:
+        np.multiply(flat, flat, out=spare)
+        np.multiply(variance, spare, out=variance)
+        np.multiply(image, image, out=spare)
+        np.multiply(spare, op.frame.variance[rows], out=spare)
+        np.subtract(variance, spare, out=variance)
+        np.divide(variance, scale * scale, out=variance)
+    np.multiply(image, flat, out=image)
+    np.divide(image, scale, out=image)
+
+
+@apply.register
+def _set_variance(
+    op: ops.SetVariance, image: Float32, mask: Mask, variance: Float32, rows: slice, scratch: Float32
+) -> int:
+    np.divide(image, np.float32(op.gain), out=variance)
+    np.add(variance, np.float32((op.read_noise / op.gain) ** 2), out=variance)
+    for operand in op.added:
+        np.add(variance, _part(operand, rows), out=variance)
+    return 0
+
+
+def _flag(mask: Mask, bits: int, hit: npt.NDArray[np.bool_]) -> int:
+    """Set bits where hit; returns how many pixels were."""
+    np.bitwise_or(mask, np.int32(bits), out=mask, where=hit)
+    return int(np.count_nonzero(hit))
+
+
+@apply.register
+def _flag_above(
+    op: ops.FlagAbove, image: Float32, mask: Mask, variance: Float32, rows: slice, scratch: Float32
+) -> int:
+    # The usual band has nothing to flag; a NaN makes the comparison false and takes the long way.
+    if image.max() < op.level:
+        return 0
+    return _flag(mask, op.bits, image >= np.float32(op.level))
+
+
+@apply.register
+def _flag_non_finite(
+    op: ops.FlagNonFinite, image: Float32, mask: Mask, variance: Float32, rows: slice, scratch: Float32
+) -> int:
+    good = np.isfinite(image)
+    good &= np.isfinite(variance)
+    return 0 if good.all() else _flag(mask, op.bits, ~good)
+
+
+@apply.register
+def _flag_non_positive_variance(
+    op: ops.FlagNonPositiveVariance,
+    image: Float32,
+    mask: Mask,
+    variance: Float32,
+    rows: slice,
+    scratch: Float32,
+) -> int:
+    if variance.min() > 0:
+        return 0
+    return _flag(mask, op.bits, variance <= 0)
+
+
+@apply.register
+def _or_mask(
+    op: ops.OrMask, image: Float32, mask: Mask, variance: Float32, rows: slice, scratch: Float32
+) -> int:
+    band = Box(rows.start, rows.stop, 0, image.shape[1])
+    part = op.window(band)
+    mask[part.box.slices] |= part.mask
+    return int(np.count_nonzero(part.mask))
+
+
+@apply.register
+def _flag_boxes(
+    op: ops.FlagBoxes, image: Float32, mask: Mask, variance: Float32, rows: slice, scratch: Float32
+) -> int:
+    boxes = op.window(Box(rows.start, rows.stop, 0, image.shape[1])).boxes
+    for y0, y1, x0, x1 in boxes:
+        mask[y0:y1, x0:x1] |= np.int32(op.bits)
+    return int(((boxes[:, 1] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 2])).sum())

@@ -1,0 +1,430 @@
+"""Raw FITS files: their headers, their pixels one extension at a time, and exposures made of them.
+
+`RawSource` is what a camera plugin gets. A camera that stores one detector per extension needs only
+`read_sections`; others build on the same pieces: `RawSource.read`, `merge_headers`, `celestial_wcs`,
+`read_detector`, `visit_from_header`, `read_number`, `read_text`, `read_date`.
+"""
+
+from __future__ import annotations
+
+import gzip
+import logging
+import math
+import re
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import IO, Any, cast
+
+import attrs
+import numpy as np
+from astropy.io import fits
+from astropy.io.fits import Header
+from astropy.time import Time, TimeDelta
+from astropy.utils.exceptions import AstropyWarning
+from astropy.wcs import WCS
+
+from isrcore.camera import Camera, Detector
+from isrcore.exposure import Exposure, VisitInfo
+from isrcore.image import MaskedImage, Pixels
+
+_log = logging.getLogger(__name__)
+
+_GZIP_MAGIC = b"\x1f\x8b"
+_UINT16_MAX = int(np.iinfo(np.uint16).max)
+
+# Keywords that describe the file or the extension, not the exposure.
+FILE_KEYWORDS = frozenset(
+    {"SIMPLE", "XTENSION", "BITPIX", "NAXIS", "EXTEND", "NEXTEND", "PCOUNT", "GCOUNT", "GROUPS", "INHERIT"}
+    | {"BSCALE", "BZERO", "BLANK", "EXTNAME", "EXTVER", "EXTLEVEL"}
+    | {"CHECKSUM", "DATASUM", "ZHECKSUM", "ZDATASUM"}
+)
+
+# A word in OBSTYPE or IMAGETYP, and what it means; the first that is found counts ("twilight" holds "light").
+_OBSERVATION_TYPES = {
+    "bias": "bias",
+    "zero": "bias",
+    "dark": "dark",
+    "fringe": "fringe",
+    "flat": "flat",
+    "twilight": "flat",
+    "object": "science",
+    "science": "science",
+    "light": "science",
+}
+_CLOCK = re.compile(r"(\d{1,2}):(\d{1,2}):(\d{1,2}(?:\.\d*)?)")
+
+
+class RawError(OSError):
+    """A raw file that cannot be used: missing, not FITS, truncated, damaged or of another layout."""
+
+
+@attrs.frozen(eq=False)
+class Extension:
+    """One HDU of a raw file, without its pixels.
+
+    ``index`` counts from 0, the primary HDU. ``name`` is EXTNAME, of a compressed image the image's own;
+    empty when there is none. ``header`` is that of the image, compressed or not; treat it as read-only.
+    ``shape`` is (ny, nx), empty for an HDU without an image.
+    """
+
+    index: int
+    name: str
+    header: Header = attrs.field(repr=False)
+    shape: tuple[int, ...] = ()
+
+    @property
+    def label(self) -> str:
+        """How messages and `Exposure.source` name the extension: its name, else its number."""
+        return self.name or str(self.index)
+
+
+@attrs.frozen(eq=False)
+class RawSource:
+    """A raw file, its headers read once, its pixels read on request. No file stays open or mapped."""
+
+    path: Path
+    extensions: tuple[Extension, ...]
+
+    @classmethod
+    def open(cls, path: str | Path) -> RawSource:
+        """Read the headers and check that the file is as long as they promise.
+
+        Plain, gzip-compressed and tile-compressed files are understood. Raises `RawError` when the file is
+        missing, no FITS file, or truncated.
+        """
+        file = Path(path)
+        is_gzip = _is_gzip(file)
+        try:
+            ends, extensions = _read_headers(file)
+            _check_length(file, is_gzip, ends, extensions)
+        except RawError:
+            raise
+        except Exception as fault:  # astropy and zlib raise many kinds, none of them documented
+            raise RawError(
+                f"raw file {str(file)!r} is truncated or damaged: {fault}\n  fetch it again"
+            ) from fault
+        _warn_if_incomplete(file, extensions)
+        return cls(file, extensions)
+
+    @property
+    def header(self) -> Header:
+        """The primary header; treat it as read-only."""
+        return self.extensions[0].header
+
+    @property
+    def images(self) -> tuple[Extension, ...]:
+        """The extensions (the primary HDU included) that hold an image."""
+        return tuple(extension for extension in self.extensions if extension.shape)
+
+    def __getitem__(self, name: str) -> Extension:
+        """The extension of that name, in capitals or not, as many writers turn names into capitals.
+
+        Raises `RawError` naming those there are, also when it is there twice.
+        """
+        found = [extension for extension in self.extensions if extension.name.lower() == name.lower()]
+        if len(found) == 1:
+            return found[0]
+        names = ", ".join(repr(extension.label) for extension in self.extensions)
+        many = f"{len(found)} extensions" if found else "no extension"
+        raise RawError(f"raw file {str(self.path)!r} has {many} {name!r}; it has {names}")
+
+    def locate(self, extension: Extension) -> str:
+        """Where pixels come from, as in ``file.fits[ccd05]``."""
+        return f"{self.path}[{extension.label}]"
+
+    def read(self, extension: Extension) -> Pixels:
+        """The pixels of one extension, (ny, nx): uint16 when the file holds integers, else float32.
+
+        Reads that extension only and returns memory of its own. Raises `RawError` when there is no image,
+        it cannot be decoded, or it holds integers outside 0..65535.
+        """
+        where = f"raw file {str(self.path)!r}, extension {extension.label!r}"
+        if not extension.shape:
+            raise RawError(f"{where}: holds no image; choose another extension")
+        try:
+            array = self._read_array(extension.index)
+        except Exception as fault:  # the decoders raise many kinds, none of them documented
+            raise RawError(f"{where}: pixels cannot be decoded: {fault}\n  fetch the file again") from fault
+        if array.shape != extension.shape:
+            raise RawError(f"{where}: the file changed after it was opened; open it again")
+        return _to_raw_type(array, where)
+
+    def _read_array(self, index: int) -> Pixels:
+        """The scaled pixels of HDU ``index`` as astropy gives them."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", AstropyWarning)
+            # A decoder that overflows has read damaged sizes; it goes on with made-up pixels.
+            warnings.simplefilter("error", RuntimeWarning)
+            with fits.open(self.path, memmap=False, lazy_load_hdus=True) as hdus:
+                return np.asarray(hdus[index].data)
+
+
+def read_sections(
+    camera: Camera,
+    source: RawSource,
+    detectors: Iterable[str | int] | None = None,
+    *,
+    visit: Callable[[Header], VisitInfo] | None = None,
+) -> Iterator[Exposure]:
+    """Raw exposures of a camera that stores each detector in an extension of the detector's name.
+
+    A camera of one detector may also have a single image of any name. ``detectors`` are names or ids, None
+    means all in the file. ``visit`` reads the merged header (default: `visit_from_header`). Raises
+    `RawError` naming every detector that is not there, before any pixel is read.
+    """
+    chosen = find_extensions(camera, source, detectors)
+    describe = visit or visit_from_header
+    return (read_detector(camera, detector, source, extension, describe) for detector, extension in chosen)
+
+
+def find_extensions(
+    camera: Camera, source: RawSource, detectors: Iterable[str | int] | None = None
+) -> list[tuple[Detector, Extension]]:
+    """The detectors asked for (None: all in the file), each with the extension that holds it.
+
+    Raises `RawError` naming every detector that is not there, and those that are.
+    """
+    present = _present(camera, source)
+    wanted = [detector.name for detector, _ in present] if detectors is None else list(detectors)
+    found = {key: pair for pair in present for key in (pair[0].name, pair[0].id)}
+    missing = [key for key in wanted if key not in found]
+    if missing or not found:
+        there = ", ".join(repr(detector.name) for detector, _ in present) or "none"
+        lacks = f"detector {', '.join(map(repr, missing))}" if missing else f"detector of {camera.name!r}"
+        raise RawError(f"raw file {str(source.path)!r} has no {lacks}; it has {there}")
+    return [found[key] for key in wanted]
+
+
+def read_detector(
+    camera: Camera,
+    detector: Detector,
+    source: RawSource,
+    extension: Extension,
+    visit: Callable[[Header], VisitInfo],
+) -> Exposure:
+    """The raw exposure of one detector from one extension.
+
+    Raises `RawError` when the image has another shape than the detector's raw frame.
+    """
+    where = source.locate(extension)
+    if extension.shape != detector.raw_shape:
+        raise RawError(
+            f"{where}: image has shape {extension.shape}, the raw frame of detector {detector.name!r} of "
+            f"camera {camera.name!r} is {detector.raw_shape}\n  it may be binned, windowed or already trimmed"
+        )
+    header = merge_headers(source.header, extension.header)
+    return Exposure(
+        MaskedImage.from_raw(source.read(extension)),
+        detector,
+        camera=camera.name,
+        visit=visit(header),
+        header=header,
+        wcs=celestial_wcs(extension.header),
+        source=where,
+    )
+
+
+def merge_headers(primary: Header, extension: Header) -> Header:
+    """The cards of both that say something about the exposure; where they differ the extension wins."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", AstropyWarning)
+        merged = without_file_keywords(primary)
+        if extension is not primary:
+            merged.extend(without_file_keywords(extension), update=True)
+    return merged
+
+
+def without_file_keywords(header: Header) -> Header:
+    """A copy without the cards that describe the file."""
+    copy = header.copy(strip=True)
+    for keyword in FILE_KEYWORDS & set(copy):
+        del copy[keyword]
+    return copy
+
+
+def celestial_wcs(header: Header) -> WCS | None:
+    """The WCS of a header, None unless it has two celestial axes.
+
+    Obsolete cards are neither reported nor rewritten: they do not move a position.
+    """
+    if "CTYPE1" not in header:
+        return None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", AstropyWarning)
+        try:
+            wcs = WCS(header, fix=False, naxis=2)
+        except Exception as fault:  # wcslib raises many kinds; a raw frame is useful without a WCS
+            _log.warning("header holds no usable WCS: %s", fault)
+            return None
+    return wcs if wcs.has_celestial and wcs.naxis == 2 else None
+
+
+def visit_from_header(header: Header) -> VisitInfo:
+    """Visit from the cards most observatories write; what is missing stays unknown.
+
+    EXPNUM or OBSNUM, EXPTIME, DARKTIME (else EXPTIME), DATE-OBS with UTC-OBS, TIME-OBS or UT, FILTER, OBJECT,
+    OBSTYPE or IMAGETYP, AIRMASS, RA and DEC where they are numbers (degrees).
+    """
+    number = read_number(header, "EXPNUM", "OBSNUM")
+    exposure_s = read_number(header, "EXPTIME")
+    return VisitInfo(
+        exposure_id=0 if math.isnan(number) else int(number),
+        exposure_s=exposure_s,
+        dark_s=read_number(header, "DARKTIME", "EXPTIME"),
+        date=read_date(header, exposure_s),
+        filter=read_text(header, "FILTER"),
+        object_name=read_text(header, "OBJECT"),
+        observation_type=parse_observation_type(read_text(header, "OBSTYPE", "IMAGETYP")),
+        ra_deg=read_number(header, "RA"),
+        dec_deg=read_number(header, "DEC"),
+        airmass=read_number(header, "AIRMASS"),
+    )
+
+
+def read_number(header: Header, *keywords: str) -> float:
+    """The first of these cards that holds a finite number, NaN when none does."""
+    for keyword in keywords:
+        value = header.get(keyword)
+        if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
+            return float(value)
+    return math.nan
+
+
+def read_text(header: Header, *keywords: str) -> str:
+    """The first of these cards that holds a text, without outer blanks; empty when none does."""
+    texts = (header.get(keyword) for keyword in keywords)
+    return next((text.strip() for text in texts if isinstance(text, str) and text.strip()), "")
+
+
+def read_date(header: Header, exposure_s: float = math.nan) -> Time | None:
+    """Middle of the exposure (UTC): the start in DATE-OBS plus half of ``exposure_s``.
+
+    The time of day comes from DATE-OBS itself, else from UTC-OBS, TIME-OBS or UT. None when either part is
+    missing or cannot be read: a date without a time of day would be half a day wrong.
+    """
+    day, _, clock = read_text(header, "DATE-OBS").rstrip("Z").partition("T")
+    found = _CLOCK.fullmatch(clock or read_text(header, "UTC-OBS", "TIME-OBS", "UT"))
+    if not found:
+        return None
+    hours, minutes, seconds = found.groups()
+    try:
+        start = Time(
+            f"{day}T{int(hours):02}:{int(minutes):02}:{seconds.zfill(2)}", format="isot", scale="utc"
+        )
+    except ValueError:
+        return None
+    start.precision = 9
+    return start if math.isnan(exposure_s) else start + TimeDelta(exposure_s / 2, format="sec")
+
+
+def parse_observation_type(text: str) -> str:
+    """One of science, bias, dark, flat or fringe from an observatory's word; empty when it is none."""
+    word = text.lower()
+    return next((meaning for part, meaning in _OBSERVATION_TYPES.items() if part in word), "")
+
+
+def _is_gzip(file: Path) -> bool:
+    """Whether the file is compressed as a whole. Raises `RawError` when it is no FITS file."""
+    try:
+        with file.open("rb") as stream:
+            start = stream.read(6)
+    except FileNotFoundError as fault:
+        raise RawError(f"raw file {str(file)!r} does not exist; check the path") from fault
+    except IsADirectoryError as fault:
+        raise RawError(f"raw file {str(file)!r} is a folder; name a file in it") from fault
+    except OSError as fault:
+        reason = fault.strerror
+        raise RawError(f"raw file {str(file)!r} cannot be read: {reason}; check permissions") from fault
+    if start != b"SIMPLE" and not start.startswith(_GZIP_MAGIC):
+        raise RawError(
+            f"raw file {str(file)!r} is no FITS file: it starts with {start!r}\n"
+            "  plain (.fits), gzip-compressed (.fits.gz) and tile-compressed (.fits.fz) files can be read"
+        )
+    return start.startswith(_GZIP_MAGIC)
+
+
+def _read_headers(file: Path) -> tuple[list[int], tuple[Extension, ...]]:
+    """Where the data of each HDU end (bytes, padding not counted), and the HDUs."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", AstropyWarning)
+        options = {"memmap": False, "lazy_load_hdus": False, "disable_image_compression": True}
+        with fits.open(file, **options) as hdus:
+            ends = [hdu.fileinfo()["datLoc"] + hdu.size for hdu in hdus]
+            return ends, tuple(_read_extension(index, hdu) for index, hdu in enumerate(hdus))
+
+
+def _read_extension(index: int, hdu: Any) -> Extension:
+    """The extension of an HDU, a compressed image seen as the image."""
+    name = _read_name(hdu.header)
+    image = fits.CompImageHDU(bintable=hdu) if hdu.header.get("ZIMAGE") else hdu
+    header = image.header
+    if name and "EXTNAME" not in header:
+        header["EXTNAME"] = name
+    is_image = isinstance(image, fits.PrimaryHDU | fits.ImageHDU)
+    return Extension(index, name, header.copy(), tuple(image.shape) if is_image else ())
+
+
+def _read_name(header: Header) -> str:
+    """EXTNAME. Where it occurs twice the compressor wrote its own first and the image's after that."""
+    names = [str(card.value).strip() for card in header.cards if card.keyword == "EXTNAME"]
+    own = [name for name in names if name != "COMPRESSED_IMAGE"]
+    return own[-1] if own else ""
+
+
+def _check_length(file: Path, is_gzip: bool, ends: list[int], extensions: tuple[Extension, ...]) -> None:
+    """Refuse a file shorter than its headers promise, or one that ends within a header.
+
+    Missing padding after the last HDU is no fault. A compressed file is read to its end, which also
+    verifies gzip's own checksum.
+    """
+    block = 2880
+    following = -(-ends[-1] // block) * block
+    opener = cast(Callable[..., IO[bytes]], gzip.open if is_gzip else open)
+    with opener(file, "rb") as stream:
+        stream.seek(following)
+        has_more = stream.read(8).startswith(b"XTENSION")
+        length = stream.seek(0, 2)
+    for end, extension in zip(ends, extensions, strict=True):
+        if length < end:
+            raise RawError(
+                f"raw file {str(file)!r} is truncated in extension {extension.label!r}: it has {length} "
+                f"bytes, its headers promise {ends[-1]}\n  fetch it again"
+            )
+    if has_more:
+        raise RawError(
+            f"raw file {str(file)!r} is truncated or damaged: the header after extension "
+            f"{extensions[-1].label!r} cannot be read\n  fetch it again"
+        )
+
+
+def _warn_if_incomplete(file: Path, extensions: tuple[Extension, ...]) -> None:
+    """Log when there are fewer extensions than NEXTEND says: no error, cut-out files keep the old number."""
+    promised = extensions[0].header.get("NEXTEND")
+    present = len(extensions) - 1
+    if isinstance(promised, int) and present < promised:
+        _log.warning("%s has %d extensions, its header says NEXTEND = %d", file, present, promised)
+
+
+def _to_raw_type(array: Pixels, where: str) -> Pixels:
+    """The pixels as uint16 or float32, native and contiguous. Raises `RawError` when they do not fit."""
+    if array.dtype.kind == "f":
+        return np.ascontiguousarray(array, dtype=np.float32)
+    if array.size and array.dtype.newbyteorder("=") != np.uint16:
+        low, high = int(array.min()), int(array.max())
+        if low < 0 or high > _UINT16_MAX:
+            raise RawError(
+                f"{where}: holds {array.dtype.name} values from {low} to {high}, raw pixels go from 0 to "
+                f"{_UINT16_MAX}\n  write it as float32 if these are not raw counts"
+            )
+    return np.ascontiguousarray(array, dtype=np.uint16)
+
+
+def _present(camera: Camera, source: RawSource) -> list[tuple[Detector, Extension]]:
+    """The camera's detectors that the file holds."""
+    names = {extension.name.lower() for extension in source.images}
+    inside = [detector for detector in camera.detectors if detector.name.lower() in names]
+    found = [(detector, source[detector.name]) for detector in inside]
+    if not found and len(camera.detectors) == 1 and len(source.images) == 1:
+        return [(camera.detectors[0], source.images[0])]
+    return found

@@ -1,0 +1,246 @@
+"""Finding plugins and refusing those that contradict each other. The only user of the plugin manager."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cached_property
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pluggy
+
+from isrcore import hookspecs
+from isrcore.camera import Camera
+from isrcore.exposure import Exposure
+from isrcore.raw import RawSource
+from isrcore.step import Step
+from isrcore.stepspecs import GIVEN_FACTS, STANDARD, StepSpec
+
+
+class RegistryError(RuntimeError):
+    """Plugins that contradict each other, or something asked for that no plugin provides."""
+
+
+@attrs.frozen
+class PluginInfo:
+    """One plugin: name, distribution version, hooks it implements, and why it failed to load, if it did."""
+
+    name: str
+    version: str = ""
+    hooks: tuple[str, ...] = ()
+    failure: str = ""
+
+    @property
+    def is_loaded(self) -> bool:
+        """Whether the plugin could be imported."""
+        return not self.failure
+
+
+class Registry:
+    """The plugins of one process or test, and everything they offer, in order of names.
+
+    Nothing depends on the order in which plugins were found. Raises `RegistryError`, listing every
+    contradiction: two cameras, or two steps with different contracts, of one name; a fact nobody provides.
+    """
+
+    def __init__(
+        self,
+        plugins: Mapping[str, Any],
+        versions: Mapping[str, str] | None = None,
+        failures: Mapping[str, str] | None = None,
+    ) -> None:
+        self._manager = pluggy.PluginManager(hookspecs.PROJECT)
+        self._manager.add_hookspecs(hookspecs)
+        for name in sorted(plugins):
+            self._manager.register(plugins[name], name)
+        self._manager.check_pending()
+        self._versions = dict(versions or {})
+        self._failures = dict(failures or {})
+        problems = sorted(self._problems())
+        if problems:
+            raise RegistryError("plugins contradict each other\n  " + "\n  ".join(problems))
+
+    @classmethod
+    def discover(cls, found: Iterable[EntryPoint] | None = None) -> Registry:
+        """All installed plugins (entry-point group ``isrcore``). One that fails to import is set aside."""
+        plugins, versions, failures = {}, {}, {}
+        for point in entry_points(group=hookspecs.PROJECT) if found is None else found:
+            versions[point.name] = point.dist.version if point.dist else ""
+            try:
+                plugins[point.name] = point.load()
+            except Exception as fault:
+                failures[point.name] = f"{type(fault).__name__}: {fault}"
+        return cls(plugins, versions, failures)
+
+    def _results(self, hook: str, **arguments: Any) -> Iterator[tuple[str, Any]]:
+        """What each plugin answers, with its name, in order of names."""
+        caller = getattr(self._manager.hook, hook)
+        for implementation in sorted(caller.get_hookimpls(), key=lambda found: str(found.plugin_name)):
+            wanted = {name: arguments[name] for name in implementation.argnames}
+            result = implementation.function(**wanted)
+            if result is not None:
+                yield implementation.plugin_name, result
+
+    @cached_property
+    def plugins(self) -> tuple[PluginInfo, ...]:
+        """Every plugin that was found, loaded or not."""
+        infos = [
+            PluginInfo(name, self._versions.get(name, ""), failure=why)
+            for name, why in self._failures.items()
+        ]
+        for name, plugin in self._manager.list_name_plugin():
+            callers = self._manager.get_hookcallers(plugin) or []
+            hooks = tuple(sorted(caller.name for caller in callers))
+            infos.append(PluginInfo(name, self._versions.get(name, ""), hooks))
+        return tuple(sorted(infos, key=lambda info: info.name))
+
+    @cached_property
+    def cameras(self) -> dict[str, Camera]:
+        """Cameras by name."""
+        found = [camera for _, cameras in self._results("isr_cameras") for camera in cameras]
+        return {camera.name: camera for camera in sorted(found, key=lambda camera: camera.name)}
+
+    @cached_property
+    def steps(self) -> tuple[tuple[str, type[Step]], ...]:
+        """(plugin, step class) of every implementation, in order of step and class name."""
+        found = [(plugin, step) for plugin, steps in self._results("isr_steps") for step in steps]
+        return tuple(
+            sorted(found, key=lambda pair: (pair[1].spec.name, pair[1].camera, pair[1].__qualname__))
+        )
+
+    @cached_property
+    def specs(self) -> dict[str, StepSpec]:
+        """Contracts by step name."""
+        return {step.spec.name: step.spec for _, step in self.steps}
+
+    def camera(self, name: str) -> Camera:
+        """The camera of that name. Raises `RegistryError` naming those there are and plugins that failed."""
+        if name not in self.cameras:
+            known = ", ".join(self.cameras) or "none"
+            raise RegistryError(
+                f"no plugin describes camera {name!r}; known cameras: {known}{self._failed()}"
+            )
+        return self.cameras[name]
+
+    def candidates(self, spec_name: str) -> tuple[type[Step], ...]:
+        """Every implementation of a step."""
+        return tuple(step for _, step in self.steps if step.spec.name == spec_name)
+
+    def implementation(self, spec_name: str, camera: str = "") -> type[Step]:
+        """The implementation bound to the camera, else the only unbound one.
+
+        Raises `RegistryError` naming both when two unbound ones leave the choice to the config, or when
+        there is none.
+        """
+        found = self.candidates(spec_name)
+        fitting = [step for step in found if camera and step.camera == camera]
+        fitting = fitting or [step for step in found if not step.camera]
+        if len(fitting) != 1:
+            names = " and ".join(f"{step.__module__}.{step.__qualname__}" for step in fitting) or "nobody"
+            advice = (
+                f"choose one: config.{spec_name}.retarget(...)" if fitting else f"install one{self._failed()}"
+            )
+            raise RegistryError(f"step '{spec_name}' is implemented by {names}; {advice}")
+        return fitting[0]
+
+    def plugin_of(self, step: type[Step]) -> PluginInfo:
+        """The plugin that brought a step class."""
+        owner = next(plugin for plugin, candidate in self.steps if candidate is step)
+        return next(info for info in self.plugins if info.name == owner)
+
+    def read_raw(self, path: str | Path, detectors: list[str] | None = None) -> Iterator[Exposure]:
+        """Raw exposures of a file, by the one plugin that knows it.
+
+        Raises `RegistryError` when no plugin, or more than one, claims the file, and RawError for a file
+        that cannot be read.
+        """
+        source = RawSource.open(path)
+        claims = list(self._results("isr_read_raw", source=source, detectors=detectors))
+        if len(claims) > 1:
+            names = " and ".join(repr(name) for name, _ in claims)
+            raise RegistryError(
+                f"{path}: plugins {names} both claim this file; uninstall one or fix its reader"
+            )
+        if not claims:
+            raise RegistryError(
+                f"{path}: no installed camera knows this file{self._hint(source)}{self._failed()}"
+            )
+        exposures: Iterator[Exposure] = claims[0][1]
+        return exposures
+
+    def _hint(self, source: RawSource) -> str:
+        """What the header says of its instrument, and which cameras there are."""
+        instrument = source.header.get("INSTRUME", "no INSTRUME card")
+        return f"\n  its header says: {instrument}; known cameras: {', '.join(self.cameras) or 'none'}"
+
+    def _failed(self) -> str:
+        """Plugins that failed to load, as a line for errors that may be their fault."""
+        return "".join(
+            f"\n  plugin {name!r} failed to load: {why}" for name, why in sorted(self._failures.items())
+        )
+
+    def apply_overrides(self, config: Any, camera: Camera) -> None:
+        """Let every plugin set config values for the camera, each under its own name."""
+        hook = self._manager.hook.applyOverrides
+        for implementation in sorted(hook.get_hookimpls(), key=lambda found: str(found.plugin_name)):
+            arguments = {"config": config, "camera": camera}
+            with config.layer("camera", implementation.plugin_name):
+                implementation.function(**{name: arguments[name] for name in implementation.argnames})
+
+    def curated_calibrations(self, camera: Camera) -> dict[str, Any]:
+        """Calibrations that ship with a camera: kind -> detector name -> value."""
+        found: dict[str, Any] = {}
+        for _, calibrations in self._results("isr_curated_calibrations", camera=camera):
+            found.update(calibrations)
+        return found
+
+    def add_commands(self, subcommands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+        """Let plugins add subcommands."""
+        list(self._results("isr_commands", subcommands=subcommands))
+
+    @cached_property
+    def has_observers(self) -> bool:
+        """Whether any plugin wants to look at exposures after steps."""
+        return bool(self._manager.hook.isr_after_step.get_hookimpls())
+
+    def after_step(self, step: str, exposure: Exposure) -> None:
+        """Show observers a read-only view of the exposure."""
+        seen = exposure.share()
+        seen.pixels = exposure.pixels.read_only()
+        list(self._results("isr_after_step", step=step, exposure=seen))
+
+    def _problems(self) -> Iterator[str]:
+        """Every contradiction between plugins."""
+        yield from self._repeated_cameras()
+        yield from self._differing_contracts()
+        yield from self._bad_names()
+        specs = {**STANDARD, **self.specs}
+        known = GIVEN_FACTS.union(*(spec.provides for spec in specs.values()))
+        for spec in specs.values():
+            for fact in sorted((spec.requires | spec.after) - known):
+                yield f"step '{spec.name}' waits for fact '{fact}', which no known step provides"
+
+    def _repeated_cameras(self) -> Iterator[str]:
+        owners: dict[str, str] = {}
+        for plugin, cameras in self._results("isr_cameras"):
+            for camera in cameras:
+                if camera.name in owners:
+                    yield f"camera {camera.name!r} comes from plugins {owners[camera.name]!r} and {plugin!r}"
+                owners[camera.name] = plugin
+
+    def _differing_contracts(self) -> Iterator[str]:
+        seen: dict[str, tuple[str, StepSpec]] = {}
+        for plugin, step in self.steps:
+            first, spec = seen.setdefault(step.spec.name, (plugin, step.spec))
+            if spec != step.spec:
+                yield f"step '{spec.name}' has different contracts in plugins {first!r} and {plugin!r}"
+
+    def _bad_names(self) -> Iterator[str]:
+        methods = {name for name in dir(Step) if not name.startswith("_")}
+        for plugin, step in self.steps:
+            if step.spec.name in methods:
+                name = step.spec.name
+                yield f"step '{name}' of plugin {plugin!r} has the name of a Task method; use a noun"

@@ -1,0 +1,194 @@
+"""Running the segments of a plan: measure, collect operations, execute them in one pass."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import attrs
+import numpy as np
+
+from isrcore.calibrations import Calibrations
+from isrcore.camera import Amplifier
+from isrcore.exposure import Exposure, HistoryEntry
+from isrcore.geometry import Box, Gather, do_tile
+from isrcore.image import MaskedImage, MaskPlanes
+from isrcore.kernels.ops import SetVariance
+from isrcore.kernels.reference import Placed, Work, execute
+from isrcore.kernels.tiled import Executor
+from isrcore.plan import PlannedStep, Segment
+from isrcore.step import AmpView, GatherStep, PixelStep
+
+
+@attrs.frozen(eq=False)
+class Conditions:
+    """How segments are run.
+
+    ``in_place`` lets a segment write the pixels the exposure came with, if they are float32 already and
+    nothing moves; otherwise it gets new ones. ``amplifiers`` restricts pixel steps to some of them.
+    """
+
+    executor: Executor
+    in_place: bool = False
+    amplifiers: frozenset[str] | None = None
+
+
+def run_segment(
+    segment: Segment, exposure: Exposure, calibrations: Calibrations, conditions: Conditions
+) -> None:
+    """Run one segment on the exposure and record facts, unit and history."""
+    started = time.perf_counter()
+    if segment.is_pixelwise:
+        _Pass(segment, exposure, calibrations, conditions).run()
+    else:
+        segment.steps[0].step.run(exposure, calibrations)
+    seconds = time.perf_counter() - started
+    for planned in segment.steps:
+        exposure.facts = exposure.facts | planned.spec.provides
+        exposure.unit = planned.spec.unit_out or exposure.unit
+        exposure.history += (_entry(planned, calibrations, seconds),)
+        planned.step.finish(exposure)
+
+
+def undo_segment(
+    segment: Segment, exposure: Exposure, calibrations: Calibrations, conditions: Conditions
+) -> None:
+    """Run the inverse operations of a segment, last first, in place, and take its facts away.
+
+    Image and variance return, mask bits stay. Raises NotInvertible for a step that loses what it replaces.
+    """
+    _Pass(segment, exposure, calibrations, conditions).undo()
+    for planned in segment.steps:
+        exposure.facts -= planned.spec.provides
+        exposure.unit = planned.unit
+        entry = _entry(planned, calibrations, math.nan)
+        exposure.history += (attrs.evolve(entry, step=f"undo {planned.spec.name}"),)
+
+
+def _entry(planned: PlannedStep, calibrations: Calibrations, seconds: float) -> HistoryEntry:
+    """The record of one step."""
+    kinds = sorted(planned.spec.calibrations)
+    digests = (getattr(calibrations.get(kind), "digest", "") for kind in kinds)
+    return HistoryEntry(
+        step=planned.spec.name,
+        plugin=planned.step.plugin,
+        version=planned.step.version,
+        segment=planned.segment,
+        calibration=", ".join(planned.calibrations),
+        digest=", ".join(filter(None, digests)),
+        seconds=seconds,
+    )
+
+
+class _Pass:
+    """One pixelwise segment being prepared and run."""
+
+    def __init__(
+        self, segment: Segment, exposure: Exposure, calibrations: Calibrations, conditions: Conditions
+    ) -> None:
+        self.segment, self.exposure, self.calibrations = segment, exposure, calibrations
+        self.conditions = conditions
+        self.source = exposure.pixels
+        self.in_place = conditions.in_place and not self.source.is_raw
+        self.placed: list[tuple[int, Placed]] = []
+        self.gathers: tuple[Gather, ...] = ()
+        self.shape = exposure.shape
+        self.measured: dict[str, dict[str, Any]] = {step: dict(by) for step, by in exposure.measured.items()}
+
+    def run(self) -> None:
+        """Measure and collect, then execute, then hand the exposure its new pixels."""
+        self._prepare()
+        work = self._work()
+        counts = self.conditions.executor(work)
+        for index, planned in enumerate(self.segment.steps):
+            mine = [n for n, (owner, _) in zip(counts, self.placed, strict=True) if owner == index]
+            planned.step.metadata.set("flagged", int(sum(mine)))
+        self.exposure.pixels = work.target
+        self.exposure.measured = self.measured
+
+    def undo(self) -> None:
+        """Execute the inverse operations, last first, on the exposure's own pixels."""
+        self._prepare()
+        inverses = tuple(attrs.evolve(p, op=p.op.inverse()) for _, p in reversed(self.placed))
+        self.conditions.executor(Work(self.source, inverses))
+
+    def _prepare(self) -> None:
+        """Ask every step, in order, for its measurements and operations."""
+        for index, planned in enumerate(self.segment.steps):
+            if isinstance(planned.step, GatherStep):
+                self._move(planned.step)
+            elif isinstance(planned.step, PixelStep):
+                self._collect(index, planned, planned.step)
+
+    def _move(self, step: GatherStep) -> None:
+        """Take the pixels to another geometry; operations so far go with them."""
+        self.gathers = step.gathers(self.exposure.detector)
+        moved = ((owner, p.through(gather)) for owner, p in self.placed for gather in self.gathers)
+        self.placed = [(owner, p) for owner, p in moved if p is not None]
+        self.exposure.detector, self.shape = step.target(self.exposure.detector)
+
+    def _collect(self, index: int, planned: PlannedStep, step: PixelStep) -> None:
+        """Let a step measure every amplifier, then say its operations."""
+        views = list(self._views(planned, step))
+        found = {view.name: step.measure(view) for view in views}
+        self.measured[planned.spec.name] = {name: m for name, m in found.items() if m is not None}
+        for view in views:
+            ready = attrs.evolve(view, measurement=found[view.name])
+            self.placed += [(index, Placed(op, view.box)) for op in step.ops(ready)]
+
+    def _views(self, planned: PlannedStep, step: PixelStep) -> Iterator[AmpView]:
+        """What the step sees: one view per amplifier, or one of the whole detector."""
+        is_assembled = "assembled" in planned.facts or bool(self.gathers)
+        amps: tuple[Amplifier | None, ...] = (None,)
+        if step.per == "amplifier":
+            wanted = self.conditions.amplifiers
+            amps = tuple(a for a in self.exposure.detector.amplifiers if wanted is None or a.name in wanted)
+        for amp in amps:
+            box = Box.of_shape(self.shape) if amp is None else (amp.box if is_assembled else amp.raw_box)
+            yield AmpView(
+                exposure=self.exposure,
+                calibrations=self.calibrations,
+                amp=amp,
+                box=box,
+                facts=planned.facts,
+                unit=planned.unit,
+                pixels_in=self._pixels,
+                measurements=self.measured,
+            )
+
+    def _pixels(self, box: Box) -> MaskedImage:
+        """A copy of a window as the operations collected so far leave it."""
+        gather = Gather(box, Box.of_shape(box.shape))
+        moved = (placed.through(gather) for _, placed in self.placed)
+        target = _blank(box.shape, self.exposure.planes)
+        execute(Work(target, tuple(p for p in moved if p is not None), self.source, (gather,)))
+        return target
+
+    def _work(self) -> Work:
+        """All operations of the segment, with variances that would be overwritten left out."""
+        placed, sets_variance = _without_lost_variance([p for _, p in self.placed], self.shape)
+        if self.in_place and not self.gathers:
+            return Work(self.source, placed)
+        whole = Box.of_shape(self.shape)
+        gathers = self.gathers or (Gather(whole, whole),)
+        is_full = do_tile((gather.box for gather in gathers), whole)
+        target = _blank(self.shape, self.exposure.planes, is_full)
+        return Work(target, placed, self.source, gathers, sets_variance and is_full)
+
+
+def _blank(shape: tuple[int, int], planes: MaskPlanes, will_be_filled: bool = True) -> MaskedImage:
+    """New planes. The mask is zero; image and variance too unless every pixel will be filled."""
+    new = np.empty if will_be_filled else np.zeros
+    return MaskedImage(new(shape, np.float32), np.zeros(shape, np.int32), new(shape, np.float32), planes)
+
+
+def _without_lost_variance(placed: list[Placed], shape: tuple[int, int]) -> tuple[tuple[Placed, ...], bool]:
+    """Leave out what happens to variances before they are all set anew; and whether they are."""
+    setters = [index for index, p in enumerate(placed) if isinstance(p.op, SetVariance)]
+    if not setters or not do_tile((placed[index].box for index in setters), Box.of_shape(shape)):
+        return tuple(placed), False
+    first = setters[0]
+    early = (attrs.evolve(p, op=p.op.without_variance()) for p in placed[:first])
+    return (*early, *placed[first:]), True

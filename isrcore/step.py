@@ -1,0 +1,189 @@
+"""What an implementation of a step looks like.
+
+A `PixelStep` declares operations and never loops over arrays; a `GatherStep` moves amplifiers; any other
+`Step` runs on the exposure, for what needs neighbours or other amplifiers. All are Tasks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+import attrs
+
+from isrcore.camera import Amplifier, Detector
+from isrcore.defects import Defects
+from isrcore.exposure import Exposure, VisitInfo
+from isrcore.geometry import Box, Gather
+from isrcore.image import MaskedImage
+from isrcore.kernels.ops import Op
+from isrcore.stepspecs import StepSpec
+from isrcore.task import Task
+
+if TYPE_CHECKING:
+    from isrcore.calibrations import Calibrations
+
+
+class StepError(RuntimeError):
+    """A step cannot do its work on this exposure; the message names exposure, reason and remedy."""
+
+
+@attrs.frozen
+class Skip:
+    """Why a step that is switched on has nothing to do."""
+
+    reason: str
+
+
+@attrs.frozen(eq=False)
+class Measurement:
+    """What a pixel step measured on one amplifier (or detector): base class of frozen results."""
+
+
+@attrs.frozen(eq=False)
+class AmpView:
+    """What a pixel step sees: one amplifier (or, per detector, all of it) of one exposure.
+
+    ``amp`` is None for a step per detector. ``box`` is the place of the view's pixels in the geometry of
+    the moment (raw before assembly, trimmed after). ``facts`` and ``unit`` are those that will hold when the
+    step's turn comes. ``measurement`` is what the step itself measured, None before.
+    """
+
+    exposure: Exposure
+    calibrations: Calibrations
+    amp: Amplifier | None
+    box: Box
+    facts: frozenset[str]
+    unit: str
+    pixels_in: Callable[[Box], MaskedImage]
+    measurements: Mapping[str, Mapping[str, Any]] = attrs.field(factory=dict)
+    measurement: Any = None
+
+    @property
+    def name(self) -> str:
+        """The amplifier's name, or the detector's for a step per detector."""
+        return self.detector.name if self.amp is None else self.amp.name
+
+    @property
+    def detector(self) -> Detector:
+        """The detector, with this exposure's levels."""
+        return self.exposure.detector
+
+    @property
+    def amplifier(self) -> Amplifier:
+        """The amplifier. Raises TypeError in a step per detector, which has none."""
+        if self.amp is None:
+            raise TypeError("this step runs per detector and has no amplifier; declare per = 'amplifier'")
+        return self.amp
+
+    @property
+    def visit(self) -> VisitInfo:
+        """When and how the exposure was taken."""
+        return self.exposure.visit
+
+    @property
+    def defects(self) -> Defects | None:
+        """The known defects of the detector, if they were given."""
+        found: Defects | None = self.calibrations.get("defects")
+        return found
+
+    def offers(self, kind: str) -> bool:
+        """Whether a usable calibration of this kind was given."""
+        return self.calibrations.offers(kind)
+
+    def calibration(self, kind: str) -> MaskedImage:
+        """The part of a calibration frame under the view. Raises LookupError when it was not given."""
+        return self.calibrations.frame(kind).pixels.window(self.box)
+
+    def visit_of(self, kind: str) -> VisitInfo:
+        """When and how a calibration frame was taken."""
+        return self.calibrations.frame(kind).visit
+
+    def measured(self, step: str) -> Any:
+        """What another step measured here: None when it has not run, or measured nothing."""
+        return self.measurements.get(step, {}).get(self.name)
+
+    def bits(self, *planes: str) -> int:
+        """The mask value of these planes."""
+        return self.exposure.planes.value(*planes)
+
+    def pixels(self, box: Box) -> MaskedImage:
+        """The pixels in ``box`` as the steps before this one leave them: a float32 copy.
+
+        Only for steps whose ``reads_pixels`` says so. The box is in the geometry of the moment.
+        """
+        return self.pixels_in(box)
+
+
+class Step(Task):
+    """An implementation of one `StepSpec`, optionally bound to one camera.
+
+    Override `run` for steps that need neighbours or other amplifiers; such a step ends a segment.
+    """
+
+    spec: ClassVar[StepSpec]
+    camera: ClassVar[str] = ""
+
+    #: Name and version of the plugin that brought the step, for records; set by the task that runs it.
+    plugin: str = ""
+    version: str = ""
+
+    def __init_subclass__(cls, **keywords: Any) -> None:
+        """A step that stands alone is named by its contract."""
+        super().__init_subclass__(**keywords)
+        if "spec" in vars(cls):
+            cls._DefaultName = cls.spec.name
+
+    def contract(self, exposure: Exposure) -> StepSpec | Skip:
+        """The contract for this exposure, or why there is nothing to do. Must not read pixels."""
+        return self.spec
+
+    def problems(self, exposure: Exposure, calibrations: Calibrations) -> Iterator[str]:
+        """What makes the step impossible on these inputs, beyond its contract. Must not read pixels."""
+        return iter(())
+
+    def run(self, exposure: Exposure, calibrations: Calibrations) -> None:
+        """Do the step in place. Pixels of a raw exposure belong to the caller and are never written."""
+        raise TypeError(f"step '{self.spec.name}' has no run: {type(self).__name__} is run in segments")
+
+    def finish(self, exposure: Exposure) -> None:
+        """After the pixels: record what was measured in header and metadata. Must not change pixels."""
+
+    def top_config(self) -> Any:
+        """The config of the task this step belongs to; its own when it stands alone."""
+        return self.config if self._parent is None else self._parent.config
+
+
+class PixelStep(Step):
+    """A step whose effect on a pixel depends on that pixel, calibrations and what was measured before.
+
+    ``per`` says whether it sees one amplifier at a time or the whole detector.
+    """
+
+    per: ClassVar[Literal["amplifier", "detector"]] = "amplifier"
+
+    def reads_pixels(self) -> bool:
+        """Whether `measure` looks at the exposure's own pixels, with ``view.pixels``."""
+        return False
+
+    def measure(self, view: AmpView) -> Measurement | None:
+        """What the operations need to know, as frozen data; kept in ``exposure.measured``."""
+        return None
+
+    def ops(self, view: AmpView) -> Iterator[Op]:
+        """The operations, in order."""
+        raise TypeError(
+            f"step '{self.spec.name}': {type(self).__name__} must say its operations in ops(view)"
+        )
+
+
+class GatherStep(Step):
+    """A step that moves pixels from the raw frame to another geometry."""
+
+    def gathers(self, detector: Detector) -> tuple[Gather, ...]:
+        """The moves, one per amplifier."""
+        return detector.gathers()
+
+    def target(self, detector: Detector) -> tuple[Detector, tuple[int, int]]:
+        """The detector as it is afterwards and the shape of the image."""
+        return detector, detector.shape

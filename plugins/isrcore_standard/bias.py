@@ -1,0 +1,17 @@
+"""Subtract the bias frame (behaviour §2.7)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from isrcore import AmpView, Op, PixelStep, Subtract, stepspecs
+
+
+class Bias(PixelStep):
+    """Subtract what a zero-second exposure reads. It does not scale with time."""
+
+    spec, per = stepspecs.BIAS, "detector"
+
+    def ops(self, view: AmpView) -> Iterator[Op]:
+        """I - B, V + V_B, M | M_B."""
+        yield Subtract(view.calibration("bias"))

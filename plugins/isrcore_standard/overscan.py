@@ -1,0 +1,242 @@
+"""Subtract the electronic offset seen in the overscan (behaviour §2.4 and §2.5; §9 faults 11-15, 20)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import attrs
+import numpy as np
+import numpy.typing as npt
+
+from isrcore import (
+    Affine,
+    Amplifier,
+    AmpView,
+    Box,
+    Calibrations,
+    Config,
+    Exposure,
+    MaskedImage,
+    Measurement,
+    Op,
+    Operand,
+    OrMask,
+    PixelStep,
+    Skip,
+    StepError,
+    StepSpec,
+    Struct,
+    field,
+    statistics,
+    stepspecs,
+)
+from isrcore_standard.overscan_fit import FIT_TYPES, Fit, fit_level
+
+
+class OverscanConfig(Config):
+    """Which pixels tell the offset, and how."""
+
+    fitType: str = field(
+        "MEDIAN", "One level (MEAN, MEANCLIP, MEDIAN) or one per row (MEDIAN_PER_ROW, MEAN_PER_ROW).",
+        choices=FIT_TYPES,
+    )  # fmt: skip
+    region: str = field(
+        "serial", "Overscan to use: serial (columns beside the data) or parallel (rows above it).",
+        choices=("serial", "parallel"),
+    )  # fmt: skip
+    numSigmaClip: float = field(3.0, "Pixels further than this many sigma do not count.", minimum=0.0)
+    isInt: bool = field(
+        True, "Truncate pixels to integers for medians, which then interpolate among equal values."
+    )
+    maxDev: float = field(
+        1000.0,
+        "Pixels further than this from the median, in adu, are flagged saturated.",
+        exclusive_minimum=0.0,
+    )
+    leadingColumnsToSkip: int = field(
+        0, "Columns (rows of a parallel overscan) next to the data to leave out: trailing charge.", minimum=0
+    )
+    trailingColumnsToSkip: int = field(0, "Columns (rows) furthest from the data to leave out.", minimum=0)
+
+
+@attrs.frozen(eq=False)
+class OverscanMeasurement(Measurement):
+    """The offset of one amplifier, in raw coordinates.
+
+    The level of every line (row, or column of a parallel overscan) is ``reference + fit.model``, in adu;
+    ``lines`` says which lines of the raw frame it holds for and ``is_per_row`` what a line is. ``residual``
+    is the corrected overscan of ``box`` and ``residual_sigma`` its clipped scatter.
+    """
+
+    reference: float
+    fit: Fit
+    is_per_row: bool
+    lines: tuple[int, int]
+    box: Box
+    residual: MaskedImage
+    residual_sigma: float
+    outliers: npt.NDArray[np.int32]
+
+    @property
+    def level(self) -> float:
+        """The median level, adu."""
+        return self.reference + float(np.median(self.fit.model))
+
+    @property
+    def sigma(self) -> float:
+        """Clipped scatter of the level from line to line, adu; 0 for one level."""
+        return 0.0 if np.isscalar(self.fit.model) else statistics.clipped(np.asarray(self.fit.model)).sigma
+
+    def along(self, values: Any, box: Box) -> Operand:
+        """A value per line as an operand for ``box``: zero on lines the overscan does not know."""
+        start, stop = (box.y0, box.y1) if self.is_per_row else (box.x0, box.x1)
+        first, last = self.lines
+        operand = np.zeros(stop - start, np.float32)
+        values = np.broadcast_to(values, last - first)
+        low, high = max(start, first), min(stop, last)
+        operand[low - start : high - start] = values[low - first : high - first]
+        return operand[:, None] if self.is_per_row else operand[None, :]
+
+    def level_variance(self, view: AmpView, pixel_variance: float) -> Operand:
+        """Variance of the level in the pixels of a view, adu²; ``pixel_variance`` is that of one pixel."""
+        factor = self.fit.variance_factor
+        if np.ptp(factor) == 0:
+            return float(np.max(factor)) * pixel_variance
+        amp = view.amplifier
+        if not view.exposure.is_assembled and view.box == amp.raw_box:
+            return self.along(factor * pixel_variance, view.box)
+        operand = self.along(factor * pixel_variance, amp.raw_data_box)
+        return operand[:: -1 if amp.flip_y else 1, :: -1 if amp.flip_x else 1]  # type: ignore[index]
+
+    def to_struct(self) -> Struct:
+        """The documented result: imageFit, overscanFit and overscanImage."""
+        level = self.reference + self.fit.model
+        return Struct(imageFit=level, overscanFit=level, overscanImage=self.residual)
+
+
+class Overscan(PixelStep):
+    """Subtract the offset from data and overscan, amplifier by amplifier.
+
+    Saturated and bad pixels, and those further than ``maxDev`` from the median (which get the saturation
+    plane), never count. Amplifiers that are bad as a whole, or have no overscan, are left alone.
+    """
+
+    spec = stepspecs.OVERSCAN
+    ConfigClass = OverscanConfig
+
+    def reads_pixels(self) -> bool:
+        """The overscan's."""
+        return True
+
+    def contract(self, exposure: Exposure) -> StepSpec | Skip:
+        """An overscan region is needed; outliers get the plane the config names."""
+        if not any(self._box(amp).area for amp in exposure.detector.amplifiers):
+            return Skip(f"the detector has no {self.config.region} overscan")
+        return attrs.evolve(self.spec, planes={self._plane()})
+
+    def problems(self, exposure: Exposure, calibrations: Calibrations) -> Iterator[str]:
+        """The overscan must be in the frame, wider than what is skipped, and know every line of the data."""
+        if exposure.is_assembled:
+            yield "the exposure is assembled, its overscan is gone"
+        for amp in exposure.detector.amplifiers:
+            box = self._box(amp)
+            if self._named(amp).area and not box.area:
+                yield f"amplifier {amp.name!r}: all its overscan is left out as leading or trailing columns"
+            elif box.area and not (_knows_rows(box, amp) or _knows_columns(box, amp)):
+                section = box.to_section()
+                yield f"amplifier {amp.name!r}: overscan {section} does not lie along all the data"
+
+    def _plane(self) -> str:
+        return str(getattr(self.top_config(), "saturatedMaskName", "SAT"))
+
+    def _named(self, amp: Amplifier) -> Box:
+        """The amplifier's overscan of the chosen region."""
+        return amp.serial_overscan_box if self.config.region == "serial" else amp.parallel_overscan_box
+
+    def _box(self, amp: Amplifier) -> Box:
+        """The overscan without the lines to skip; leading ones are next to the data."""
+        box, data = self._named(amp), amp.raw_data_box
+        lead, trail = self.config.leadingColumnsToSkip, self.config.trailingColumnsToSkip
+        if lead + trail >= min(box.shape):
+            return Box(0, 0, 0, 0)
+        if _knows_rows(box, amp):
+            low, high = (lead, trail) if box.x0 >= data.x1 else (trail, lead)
+            return attrs.evolve(box, x0=box.x0 + low, x1=box.x1 - high)
+        low, high = (lead, trail) if box.y0 >= data.y1 else (trail, lead)
+        return attrs.evolve(box, y0=box.y0 + low, y1=box.y1 - high)
+
+    def measure(self, view: AmpView) -> OverscanMeasurement | None:
+        """Reject outliers, fit the level, and look at what is left."""
+        amp = view.amplifier
+        box = self._box(amp)
+        if not box.area or view.measured("amplifierMask") is not None:
+            self.log.info("amplifier %s: no overscan subtracted", amp.name)
+            return None
+        is_per_row = _knows_rows(box, amp)
+        pixels = view.pixels(box)
+        outliers = self._outliers(pixels, view.bits(self._plane()))
+        ignore = ((pixels.mask | outliers) & np.int32(view.bits("BAD", self._plane()))) != 0
+        image = np.trunc(pixels.image) if self._uses_integers() else pixels.image
+        reference = statistics.lower_median(image, ignore)
+        if not math.isfinite(reference):
+            raise StepError(f"{view.exposure.label}: amplifier {amp.name!r} has no usable overscan pixel")
+        turned, skipped = (image, ignore) if is_per_row else (image.T, ignore.T)
+        fit = fit_level(self.config, turned - np.float32(reference), skipped)
+        lines = (box.y0, box.y1) if is_per_row else (box.x0, box.x1)
+        found = OverscanMeasurement(reference, fit, is_per_row, lines, box, pixels, math.nan, outliers)
+        return self._with_residual(found, ignore | pixels.flagged(*self._unusable()))
+
+    def _unusable(self) -> tuple[str, str]:
+        """Planes of pixels that say nothing about noise."""
+        return self._plane(), str(getattr(self.top_config(), "suspectMaskName", "SUSPECT"))
+
+    def _uses_integers(self) -> bool:
+        """Whether pixels are truncated: for medians only."""
+        return bool(self.config.isInt) and self.config.fitType.startswith("MEDIAN")
+
+    def _outliers(self, pixels: MaskedImage, bits: int) -> npt.NDArray[np.int32]:
+        """Flags of unflagged pixels that are no overscan: a hit, a bleed trail."""
+        centre = statistics.median(pixels.image, pixels.mask != 0)
+        with np.errstate(invalid="ignore"):
+            far = np.abs(pixels.image - np.float32(centre)) > self.config.maxDev
+        return np.where(far, np.int32(bits), np.int32(0))
+
+    def _with_residual(
+        self, found: OverscanMeasurement, ignore: npt.NDArray[np.bool_]
+    ) -> OverscanMeasurement:
+        """The measurement with the corrected overscan and its scatter."""
+        raw = found.residual
+        image = raw.image - found.along(found.reference, found.box)
+        image -= found.along(found.fit.model, found.box)
+        residual = MaskedImage(image, raw.mask | found.outliers, raw.variance, raw.planes)
+        sigma = statistics.clipped(image, ignore=ignore).sigma
+        return attrs.evolve(found, residual=residual, residual_sigma=sigma)
+
+    def ops(self, view: AmpView) -> Iterator[Op]:
+        """The reference, an integer, first: then the small rest rounds the same whatever the pedestal."""
+        found = view.measurement
+        if found is None:
+            return
+        yield OrMask(found.outliers, found.box.relative_to(view.box))
+        for values in (found.reference, found.fit.model):
+            yield Affine(offset=-found.along(values, view.box))
+
+    def finish(self, exposure: Exposure) -> None:
+        """Level and scatter of every amplifier go to the header (behaviour §2.4)."""
+        for name, found in exposure.measured.get(self.spec.name, {}).items():
+            exposure.header[f"HIERARCH ISR_OSCAN_LEVEL{name}"] = (found.level, "[adu] overscan level")
+            exposure.header[f"HIERARCH ISR_OSCAN_SIGMA{name}"] = (found.sigma, "[adu] its scatter")
+
+
+def _knows_rows(box: Box, amp: Amplifier) -> bool:
+    """Whether the overscan lies beside the data and reaches every row of it."""
+    data = amp.raw_data_box
+    return box.y0 <= data.y0 and data.y1 <= box.y1 and (box.x0 >= data.x1 or box.x1 <= data.x0)
+
+
+def _knows_columns(box: Box, amp: Amplifier) -> bool:
+    """Whether the overscan lies above or below the data and reaches every column of it."""
+    data = amp.raw_data_box
+    return box.x0 <= data.x0 and data.x1 <= box.x1 and (box.y0 >= data.y1 or box.y1 <= data.y0)

@@ -1,0 +1,222 @@
+"""Reading MegaCam files: which are ours, which are refused and why, and what an exposure carries."""
+
+from __future__ import annotations
+
+import sys
+
+import numpy as np
+import pytest
+from astropy.io import fits
+from astropy.io.fits import Header
+
+from isrcore import RawError, RawSource
+from isrcore_cfht import CAMERA, applyOverrides, isr_cameras, isr_read_raw, read_visit
+
+PRIMARY = {
+    "INSTRUME": "MegaPrime",
+    "DETECTOR": "MegaCam",
+    "EXPNUM": 1257365,
+    "EXPTIME": 20.0,
+    "DARKTIME": 20.5,
+    "DATE-OBS": "2010-11-03",
+    "UTC-OBS": "23:59:55.00",
+    "FILTER": "i.MP9702",
+    "OBJECT": "MM1842_3",
+    "OBSTYPE": "OBJECT",
+    "RADECSYS": "FK5",
+    "RA_DEG": 280.5,
+    "DEC_DEG": 59.5,
+    "AIRMASS": 1.471,
+}
+EXTENSION = {"CCDNAME": "8341-7-5", "SATURATE": 65535, "GAINA": 1.54}
+
+
+def write(path, names, shape=(2, 3), compress=False, primary=PRIMARY):
+    """A file with one image per name: pixel values count the extensions from 1000."""
+    hdus = [fits.PrimaryHDU(header=Header(list(primary.items())))]
+    for number, name in enumerate(names):
+        pixels = np.full(shape, 1000 + number, np.uint16)
+        header = Header([*EXTENSION.items(), ("EXTNAME", name)])
+        make = fits.CompImageHDU if compress else fits.ImageHDU
+        hdus.append(make(pixels, header))
+    fits.HDUList(hdus).writeto(path)
+    return path
+
+
+def read(path, detectors=None):
+    return isr_read_raw(RawSource.open(path), detectors)
+
+
+@pytest.fixture(scope="module", params=["fits", "fits.fz"])
+def raw_file(request, tmp_path_factory):
+    """Three full-size CCDs, plain and tile-compressed."""
+    path = tmp_path_factory.mktemp("megacam") / f"1257365o.{request.param}"
+    return write(path, ["ccd00", "ccd01", "ccd35"], CAMERA["ccd00"].raw_shape, request.param == "fits.fz")
+
+
+def test_one_exposure_per_ccd(raw_file):
+    exposures = list(read(raw_file))
+    assert [exposure.detector.name for exposure in exposures] == ["ccd00", "ccd01", "ccd35"]
+    for number, exposure in enumerate(exposures):
+        assert exposure.image.dtype == np.uint16
+        assert exposure.shape == (4644, 2112)
+        assert (exposure.image == 1000 + number).all()
+        assert exposure.camera == "MegaCam"
+        assert exposure.visit.exposure_id == 1257365
+        assert not exposure.facts
+
+
+def test_header_is_that_of_file_and_extension(raw_file):
+    (exposure,) = read(raw_file, ["ccd35"])
+    assert exposure.header["FILTER"] == "i.MP9702"
+    assert exposure.header["GAINA"] == 1.54
+    assert exposure.source == f"{raw_file}[ccd35]"
+
+
+@pytest.mark.parametrize("key", ["ccd35", 35])
+def test_detector_by_name_or_number(raw_file, key):
+    assert [exposure.detector.id for exposure in read(raw_file, [key])] == [35]
+
+
+def test_only_the_ccds_asked_for_are_decoded(tmp_path):
+    path = write(tmp_path / "1o.fits.fz", ["ccd00", "ccd01"], CAMERA["ccd00"].raw_shape, compress=True)
+    with fits.open(path, disable_image_compression=True) as hdus:
+        start, rows = hdus[2].fileinfo()["datLoc"], hdus[2].header["NAXIS2"]
+    with path.open("r+b") as stream:
+        stream.seek(start)
+        stream.write(b"\x7f" * 8 * rows)
+    (good,) = read(path, ["ccd00"])
+    assert good.image[0, 0] == 1000
+    with pytest.raises(RawError, match="ccd01"):
+        list(read(path, ["ccd01"]))
+
+
+@pytest.mark.parametrize("change", [{"INSTRUME": "EFOSC"}, {"DETECTOR": "EEV1"}, {"INSTRUME": "megacam"}])
+def test_files_of_others_are_not_claimed(tmp_path, change):
+    assert read(write(tmp_path / "1.fits", ["ccd00"], primary=PRIMARY | change)) is None
+
+
+@pytest.mark.parametrize(
+    "cards", [{"IMRED_OP": "MASK_BP + OVERSCAN + BIAS"}, {"IMCMB_FT": "MASTER_DETREND_BIAS"}]
+)
+def test_what_the_observatory_processed_is_refused_with_what_it_did(tmp_path, cards):
+    path = write(tmp_path / "1p.fits", ["ccd00"], primary=PRIMARY | cards)
+    with pytest.raises(RawError, match="is not raw") as raised:
+        read(path)
+    assert all(str(value) in str(raised.value) for value in cards.values())
+
+
+def test_one_extension_per_amplifier_is_refused(tmp_path):
+    with pytest.raises(RawError, match=r"one extension per amplifier \('amp00' to 'amp01'\)"):
+        read(write(tmp_path / "675258o.fits", ["amp00", "amp01"]))
+
+
+@pytest.mark.parametrize("key", ["ccd36", 36])
+def test_ccds_outside_the_table_are_refused_when_asked_for(tmp_path, key):
+    path = write(tmp_path / "2o.fits", ["ccd35", "ccd36"])
+    with pytest.raises(RawError, match="has 'ccd36', but the camera table describes only"):
+        read(path, ["ccd35", key])
+
+
+def test_ccds_outside_the_table_are_left_out_of_all(tmp_path):
+    path = write(tmp_path / "2o.fits.fz", ["ccd36", "ccd00"], CAMERA["ccd00"].raw_shape, compress=True)
+    assert [exposure.detector.name for exposure in read(path)] == ["ccd00"]
+
+
+def test_unknown_ccds_are_refused_naming_those_there(tmp_path):
+    with pytest.raises(RawError, match=r"no detector 'ccd07', 'ccd99'; it has 'ccd00'"):
+        read(write(tmp_path / "1o.fits", ["ccd00"]), ["ccd07", "ccd99"])
+
+
+def test_binned_frames_are_refused(tmp_path):
+    with pytest.raises(RawError, match="binned"):
+        list(read(write(tmp_path / "1o.fits", ["ccd00"], shape=(2322, 1056))))
+
+
+def test_names_in_upper_case_are_the_same(tmp_path):
+    path = write(tmp_path / "1o.fits.fz", ["CCD03"], CAMERA["ccd03"].raw_shape, compress=True)
+    assert [exposure.detector.name for exposure in read(path, ["ccd03"])] == ["ccd03"]
+
+
+def test_ccd_number_in_extver_names_an_unnamed_extension(tmp_path):
+    path = tmp_path / "1o.fits"
+    pixels = np.full(CAMERA["ccd07"].raw_shape, 7, np.uint16)
+    header = Header([*EXTENSION.items(), ("EXTVER", 7)])
+    fits.HDUList(
+        [fits.PrimaryHDU(header=Header(list(PRIMARY.items()))), fits.ImageHDU(pixels, header)]
+    ).writeto(path)
+    assert [exposure.detector.name for exposure in read(path)] == ["ccd07"]
+
+
+def test_visit_in_words():
+    visit = read_visit(PRIMARY)
+    assert (visit.exposure_id, visit.exposure_s, visit.dark_s) == (1257365, 20.0, 20.5)
+    assert (visit.filter, visit.object_name, visit.observation_type) == ("i.MP9702", "MM1842_3", "science")
+    # The middle lies after midnight.
+    assert visit.date.scale == "utc"
+    assert visit.date.isot == "2010-11-04T00:00:05.000"
+    # FK5 and ICRS differ by less than 0.1 arcsec.
+    assert (visit.ra_deg, visit.dec_deg) == pytest.approx((280.5, 59.5), abs=3e-5)
+    assert visit.airmass == 1.471
+
+
+@pytest.mark.parametrize(
+    ("word", "kind"),
+    [("BIAS", "bias"), ("DARK", "dark"), ("FLAT", "flat"), ("FRINGE", "fringe"), ("FOCUS", "")],
+)
+def test_observation_types(word, kind):
+    assert read_visit(PRIMARY | {"OBSTYPE": word}).observation_type == kind
+
+
+def test_a_telescope_that_does_not_track_points_nowhere():
+    assert np.isnan(read_visit(PRIMARY | {"RADECSYS": "GAPPT"}).ra_deg)
+
+
+@pytest.mark.parametrize("key", [key for key in PRIMARY if key != "INSTRUME"])
+def test_missing_cards_leave_the_rest_known(key):
+    visit = read_visit({name: value for name, value in PRIMARY.items() if name != key})
+    assert (visit.filter if key != "FILTER" else "i.MP9702") == "i.MP9702"
+    assert visit.exposure_id == (0 if key == "EXPNUM" else 1257365)
+    assert np.isnan(visit.exposure_s) == (key == "EXPTIME")
+    assert (visit.date is None) == (key in ("DATE-OBS", "UTC-OBS"))
+
+
+@pytest.mark.parametrize("change", [{"EXPTIME": "long"}, {"EXPNUM": "one"}, {"UTC-OBS": "noon"}])
+def test_unreadable_cards_leave_the_rest_known(change):
+    visit = read_visit(PRIMARY | change)
+    assert np.isnan(visit.exposure_s) == ("EXPTIME" in change)
+    assert visit.exposure_id == (0 if "EXPNUM" in change else 1257365)
+    assert (visit.date is None) == ("UTC-OBS" in change)
+    assert (visit.filter, visit.dark_s, visit.airmass) == ("i.MP9702", 20.5, 1.471)
+
+
+def test_a_missing_site_asks_no_network(monkeypatch):
+    def refuse(*args, **keywords):
+        raise AssertionError("the network was asked for the site")
+
+    monkeypatch.setattr("astropy.coordinates.EarthLocation.of_site", refuse)
+    assert read_visit(PRIMARY).ra_deg == pytest.approx(280.5, abs=3e-5)
+
+
+def test_a_missing_translator_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "astro_metadata_translator", None)
+    with pytest.raises(ModuleNotFoundError, match=r'pip install "isrcore\[cfht\]"'):
+        read_visit(PRIMARY)
+
+
+class Settings:
+    """Whatever a config lets be set."""
+
+
+@pytest.mark.parametrize("name", ["MegaCam", "EFOSC2"])
+def test_overrides_touch_megacam_only(name):
+    config, camera = Settings(), Settings()
+    config.overscan, camera.name = Settings(), name
+    applyOverrides(config, camera)
+    expected = {"doDark": False} if name == "MegaCam" else {}
+    assert {key: value for key, value in vars(config).items() if key != "overscan"} == expected
+    assert vars(config.overscan) == ({"fitType": "MEDIAN_PER_ROW"} if name == "MegaCam" else {})
+
+
+def test_the_plugin_offers_its_camera():
+    assert isr_cameras() == [CAMERA]
