@@ -230,6 +230,8 @@ def section(default_target: Any, doc: str, candidates: Iterable[Any] = ()) -> An
     """
     spec = SectionSpec(default_target, doc, tuple(candidates))
     for target in (default_target, *spec.candidates):
+        if not isinstance(getattr(target, "ConfigClass", None), type):
+            raise TypeError(f"section target {target!r} has no 'ConfigClass'; pass a Task class")
         if spec.by_name()[target_name(target)] is not target:
             raise TypeError(f"two candidates have the written name {target_name(target)!r}; rename one")
     return declare(spec)

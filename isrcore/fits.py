@@ -194,13 +194,10 @@ def _image_hdus(exposure: Exposure, compress: bool) -> Iterator[Any]:
     """The primary HDU and the planes."""
     yield fits.PrimaryHDU(header=_primary_header(exposure))
     pixels, position = exposure.pixels.read_only(), _wcs_header(exposure.wcs)
-    flags = Header(
-        [fits.Card(f"HIERARCH MP_{name}"[0 if len(name) > 5 else 9 :], bit) for name, bit in _bits(pixels)]
-    )
     image, mask, variance = position.copy(), position.copy(), position.copy()
     image["BUNIT"], variance["BUNIT"] = exposure.unit, f"{exposure.unit}2"
     is_plain = _is_untouched(pixels)
-    (image if is_plain else mask).extend(flags)
+    (image if is_plain else mask).extend(_bit_cards(pixels))
     yield _plane_hdu("IMAGE", pixels.image, image, compress)
     if not is_plain:
         yield _plane_hdu("MASK", pixels.mask, mask, compress)
@@ -228,12 +225,12 @@ def _is_untouched(pixels: MaskedImage) -> bool:
     return pixels.is_raw and constant and pixels.mask[0, 0] == 0 and pixels.variance[0, 0] == 1
 
 
-def _bits(pixels: MaskedImage) -> list[tuple[str, int]]:
-    """Mask planes and their bits, their names fit for FITS keywords."""
+def _bit_cards(pixels: MaskedImage) -> list[fits.Card]:
+    """The bits of the mask planes. Raises `FitsError` for a name that is no FITS keyword."""
     wrong = [name for name in pixels.planes if not _PLANE_NAME.fullmatch(name)]
     if wrong:
         raise FitsError(f"mask plane {wrong[0]!r} is no FITS keyword; name it with A-Z, 0-9, '-' and '_'")
-    return [(name, pixels.planes.bits[name]) for name in pixels.planes]
+    return [_card(f"MP_{name}", pixels.planes.bits[name]) for name in pixels.planes]
 
 
 def _primary_header(exposure: Exposure) -> Header:

@@ -268,7 +268,9 @@ class IsrTask(Task):
         whole = Box.of_shape(ampExposure.shape)
         place = amp.box if ampExposure.is_assembled else amp.raw_box
         box = whole if whole.shape == amp.box.shape else place
-        self.executor(Work(ampExposure.pixels, (Placed(SetVariance(amp.gain, noise), box),)))
+        self.executor(
+            Work(ampExposure.pixels, (Placed(SetVariance(amp.gain, (noise / amp.gain) ** 2), box),))
+        )
 
     def darkCorrection(self, exposure: Exposure, darkExposure: Exposure, invert: bool = False) -> None:
         """Subtract the dark, scaled by dark times, in place; ``invert`` puts it back.

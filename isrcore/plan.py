@@ -245,7 +245,9 @@ def _calibration_problems(planned: PlannedStep, calibrations: Calibrations) -> I
             continue
         refused = calibrations.reason(kind)
         remedy = f"give one, or set {flag} = false ({flag} = true was set by {planned.set_by})"
-        yield f"step '{planned.spec.name}' needs calibration '{kind}'" + (refused or f", none was given: {remedy}")
+        yield f"step '{planned.spec.name}' needs calibration '{kind}'" + (
+            refused or f", none was given: {remedy}"
+        )
 
 
 def _segmented(steps: list[PlannedStep], breaks: frozenset[str]) -> Iterator[PlannedStep]:

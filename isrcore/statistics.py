@@ -106,6 +106,18 @@ def median_rows(values: Pixels, ignore: Ignore = None) -> Rows:
     return np.where(count > 0, lower + 0.5 * (upper - lower), np.nan)
 
 
+def quartile_rows(values: Pixels, ignore: Ignore = None) -> tuple[Rows, Rows, Rows]:
+    """The quartiles of every row, with linear interpolation, each of shape ``(ny,)``."""
+    ordered, count = _ordered_rows(values, ignore)
+    quartiles = []
+    for fraction in (0.25, 0.5, 0.75):
+        place = fraction * np.maximum(count - 1, 0)
+        rank = place.astype(np.intp)
+        lower, upper = _column(ordered, rank), _column(ordered, np.minimum(rank + 1, count - 1))
+        quartiles.append(np.where(count > 0, lower + (place - rank) * (upper - lower), np.nan))
+    return quartiles[0], quartiles[1], quartiles[2]
+
+
 def lower_median(values: Pixels, ignore: Ignore = None) -> float:
     """The pixel value of rank ``(n - 1) // 2``: an actual value, so a reference free of rounding."""
     used = _used(values, ignore)

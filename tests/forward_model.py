@@ -54,4 +54,4 @@ def cut(box):
 
 
 def turn(amp, pixels):
-    return pixels[:: -1 if amp.get("flip_x") else 1, :: -1 if amp.get("flip_x") else 1]
+    return pixels[:: -1 if amp.get("flip_y") else 1, :: -1 if amp.get("flip_x") else 1]

@@ -122,22 +122,25 @@ class Divide(Arithmetic):
 
 @attrs.frozen(eq=False)
 class SetVariance(Op):
-    """V' = I/gain + (read_noise/gain)² + Σ added.
+    """V' = I/gain + floor + Σ planes.
 
-    ``gain`` electron/adu, ``read_noise`` electron, ``added`` operands in adu². (Behaviour §2.9, NEW.)
+    ``gain`` in electron/adu; ``floor`` (a number, column or row) and ``planes`` in adu², as the read noise
+    and the noise that earlier corrections brought in (behaviour §2.9, NEW).
     """
 
     gain: float
-    read_noise: float
-    added: tuple[Operand, ...] = ()
+    floor: Operand
+    planes: tuple[Float32, ...] = ()
 
     def window(self, box: Box) -> SetVariance:
         """The same operation on the pixels in ``box`` of its rectangle."""
-        return attrs.evolve(self, added=tuple(cut(operand, box) for operand in self.added))
+        planes = tuple(cut(plane, box) for plane in self.planes)
+        return attrs.evolve(self, floor=cut(self.floor, box), planes=planes)
 
     def flip(self, shape: tuple[int, int], flip_y: bool, flip_x: bool) -> SetVariance:
         """The same operation on the flipped rectangle."""
-        return attrs.evolve(self, added=tuple(turn(operand, flip_y, flip_x) for operand in self.added))
+        planes = tuple(turn(plane, flip_y, flip_x) for plane in self.planes)
+        return attrs.evolve(self, floor=turn(self.floor, flip_y, flip_x), planes=planes)
 
 
 @attrs.frozen(eq=False)
@@ -195,8 +198,8 @@ class FlagBoxes(Op):
 
     def window(self, box: Box) -> FlagBoxes:
         """The boxes' parts inside ``box``, counted from its first pixel."""
-        y = np.clip(self.boxes[:, :2], box.y0, box.y1) - box.y0
-        x = np.clip(self.boxes[:, 2:], box.x0, box.x1) - box.x0
+        y = np.minimum(np.maximum(self.boxes[:, :2], box.y0), box.y1) - box.y0
+        x = np.minimum(np.maximum(self.boxes[:, 2:], box.x0), box.x1) - box.x0
         kept = (y[:, 0] < y[:, 1]) & (x[:, 0] < x[:, 1])
         return FlagBoxes(np.hstack((y, x))[kept], self.bits)
 

@@ -210,16 +210,18 @@ def _set_variance(
     op: ops.SetVariance, image: Float32, mask: Mask, variance: Float32, rows: slice, scratch: Float32
 ) -> int:
     np.divide(image, np.float32(op.gain), out=variance)
-    np.add(variance, np.float32((op.read_noise / op.gain) ** 2), out=variance)
-    for operand in op.added:
-        np.add(variance, _part(operand, rows), out=variance)
+    np.add(variance, _part(op.floor, rows), out=variance)
+    for plane in op.planes:
+        np.add(variance, plane[rows], out=variance)
     return 0
 
 
 def _flag(mask: Mask, bits: int, hit: npt.NDArray[np.bool_]) -> int:
     """Set bits where hit; returns how many pixels were."""
-    np.bitwise_or(mask, np.int32(bits), out=mask, where=hit)
-    return int(np.count_nonzero(hit))
+    # Few pixels are flagged as a rule: touching only those beats a pass over the mask.
+    rows, columns = np.divmod(np.flatnonzero(hit), hit.shape[1])
+    mask[rows, columns] |= np.int32(bits)
+    return len(rows)
 
 
 @apply.register
@@ -270,6 +272,7 @@ def _flag_boxes(
     op: ops.FlagBoxes, image: Float32, mask: Mask, variance: Float32, rows: slice, scratch: Float32
 ) -> int:
     boxes = op.window(Box(rows.start, rows.stop, 0, image.shape[1])).boxes
-    for y0, y1, x0, x1 in boxes:
-        mask[y0:y1, x0:x1] |= np.int32(op.bits)
+    bits = np.int32(op.bits)
+    for y0, y1, x0, x1 in boxes.tolist():
+        mask[y0:y1, x0:x1] |= bits
     return int(((boxes[:, 1] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 2])).sum())

@@ -69,7 +69,9 @@ class Assembly(GatherStep):
 def _turned(amp: Amplifier) -> Amplifier:
     """An amplifier whose raw sections were flipped inside its raw box."""
     sections = ("raw_data_box", "serial_overscan_box", "parallel_overscan_box", "prescan_box")
-    moved: dict[str, Any] = {name: _flipped(getattr(amp, name), amp.raw_box, amp.flip_y, amp.flip_x) for name in sections}
+    moved: dict[str, Any] = {
+        name: _flipped(getattr(amp, name), amp.raw_box, amp.flip_y, amp.flip_x) for name in sections
+    }
     return attrs.evolve(amp, flip_y=False, flip_x=False, **moved)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from functools import cached_property
 from typing import Any
 
 import attrs
@@ -33,6 +34,8 @@ from isrcore import (
     stepspecs,
 )
 from isrcore_standard.overscan_fit import FIT_TYPES, Fit, fit_level
+
+Pixels = npt.NDArray[Any]
 
 
 class OverscanConfig(Config):
@@ -66,8 +69,9 @@ class OverscanMeasurement(Measurement):
     """The offset of one amplifier, in raw coordinates.
 
     The level of every line (row, or column of a parallel overscan) is ``reference + fit.model``, in adu;
-    ``lines`` says which lines of the raw frame it holds for and ``is_per_row`` what a line is. ``residual``
-    is the corrected overscan of ``box`` and ``residual_sigma`` its clipped scatter.
+    ``lines`` says which lines of the raw frame it holds for and ``is_per_row`` what a line is. ``pixels`` is
+    the overscan of ``box`` before the correction, with outliers flagged in ``outliers``; ``unusable`` are
+    pixels that say nothing about noise.
     """
 
     reference: float
@@ -75,9 +79,9 @@ class OverscanMeasurement(Measurement):
     is_per_row: bool
     lines: tuple[int, int]
     box: Box
-    residual: MaskedImage
-    residual_sigma: float
+    pixels: MaskedImage
     outliers: npt.NDArray[np.int32]
+    unusable: npt.NDArray[np.bool_]
 
     @property
     def level(self) -> float:
@@ -88,6 +92,19 @@ class OverscanMeasurement(Measurement):
     def sigma(self) -> float:
         """Clipped scatter of the level from line to line, adu; 0 for one level."""
         return 0.0 if np.isscalar(self.fit.model) else statistics.clipped(np.asarray(self.fit.model)).sigma
+
+    @cached_property
+    def residual(self) -> MaskedImage:
+        """The corrected overscan."""
+        raw = self.pixels
+        image = raw.image - self.along(self.reference, self.box)
+        image -= self.along(self.fit.model, self.box)
+        return MaskedImage(image, raw.mask | self.outliers, raw.variance, raw.planes)
+
+    @cached_property
+    def residual_sigma(self) -> float:
+        """Clipped scatter (3 sigma, 3 passes) of the corrected overscan, adu (behaviour §2.9)."""
+        return statistics.clipped(self.residual.image, ignore=self.unusable).sigma
 
     def along(self, values: Any, box: Box) -> Operand:
         """A value per line as an operand for ``box``: zero on lines the overscan does not know."""
@@ -174,45 +191,39 @@ class Overscan(PixelStep):
         if not box.area or view.measured("amplifierMask") is not None:
             self.log.info("amplifier %s: no overscan subtracted", amp.name)
             return None
-        is_per_row = _knows_rows(box, amp)
         pixels = view.pixels(box)
-        outliers = self._outliers(pixels, view.bits(self._plane()))
-        ignore = ((pixels.mask | outliers) & np.int32(view.bits("BAD", self._plane()))) != 0
-        image = np.trunc(pixels.image) if self._uses_integers() else pixels.image
-        reference = statistics.lower_median(image, ignore)
-        if not math.isfinite(reference):
+        centre = statistics.median(pixels.image, pixels.mask != 0)
+        if not math.isfinite(centre):
             raise StepError(f"{view.exposure.label}: amplifier {amp.name!r} has no usable overscan pixel")
-        turned, skipped = (image, ignore) if is_per_row else (image.T, ignore.T)
-        fit = fit_level(self.config, turned - np.float32(reference), skipped)
+        outliers = self._outliers(pixels.image, centre, view.bits(self._plane()))
+        flags = pixels.mask | outliers
+        fit, reference = self._fit(
+            pixels.image, flags & view.bits("BAD", self._plane()) != 0, centre, box, amp
+        )
+        is_per_row = _knows_rows(box, amp)
         lines = (box.y0, box.y1) if is_per_row else (box.x0, box.x1)
-        found = OverscanMeasurement(reference, fit, is_per_row, lines, box, pixels, math.nan, outliers)
-        return self._with_residual(found, ignore | pixels.flagged(*self._unusable()))
+        unusable = flags & view.bits(*self._unusable()) != 0
+        return OverscanMeasurement(reference, fit, is_per_row, lines, box, pixels, outliers, unusable)
+
+    def _fit(
+        self, image: Pixels, ignore: npt.NDArray[np.bool_], centre: float, box: Box, amp: Amplifier
+    ) -> tuple[Fit, float]:
+        """The level as a reference, near the median, and the small rest."""
+        uses_integers = self.config.isInt and self.config.fitType.startswith("MEDIAN")
+        image = np.trunc(image) if uses_integers else image
+        reference = float(math.floor(centre)) if uses_integers else centre
+        turn = np.asarray if _knows_rows(box, amp) else np.transpose
+        return fit_level(self.config, turn(image - np.float32(reference)), turn(ignore)), reference
 
     def _unusable(self) -> tuple[str, str]:
         """Planes of pixels that say nothing about noise."""
         return self._plane(), str(getattr(self.top_config(), "suspectMaskName", "SUSPECT"))
 
-    def _uses_integers(self) -> bool:
-        """Whether pixels are truncated: for medians only."""
-        return bool(self.config.isInt) and self.config.fitType.startswith("MEDIAN")
-
-    def _outliers(self, pixels: MaskedImage, bits: int) -> npt.NDArray[np.int32]:
-        """Flags of unflagged pixels that are no overscan: a hit, a bleed trail."""
-        centre = statistics.median(pixels.image, pixels.mask != 0)
+    def _outliers(self, image: Pixels, centre: float, bits: int) -> npt.NDArray[np.int32]:
+        """Flags of pixels that are no overscan: a hit, a bleed trail."""
         with np.errstate(invalid="ignore"):
-            far = np.abs(pixels.image - np.float32(centre)) > self.config.maxDev
+            far = np.abs(image - np.float32(centre)) > self.config.maxDev
         return np.where(far, np.int32(bits), np.int32(0))
-
-    def _with_residual(
-        self, found: OverscanMeasurement, ignore: npt.NDArray[np.bool_]
-    ) -> OverscanMeasurement:
-        """The measurement with the corrected overscan and its scatter."""
-        raw = found.residual
-        image = raw.image - found.along(found.reference, found.box)
-        image -= found.along(found.fit.model, found.box)
-        residual = MaskedImage(image, raw.mask | found.outliers, raw.variance, raw.planes)
-        sigma = statistics.clipped(image, ignore=ignore).sigma
-        return attrs.evolve(found, residual=residual, residual_sigma=sigma)
 
     def ops(self, view: AmpView) -> Iterator[Op]:
         """The reference, an integer, first: then the small rest rounds the same whatever the pedestal."""

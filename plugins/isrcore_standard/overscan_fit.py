@@ -52,7 +52,7 @@ def fit_level(config: Any, values: npt.NDArray[np.float32], ignore: npt.NDArray[
 
 def _fit_lines(config: Any, values: npt.NDArray[np.float32], ignore: npt.NDArray[np.bool_]) -> Fit:
     """One level per line from pixels near the line's median; empty lines take their neighbours'."""
-    ignore = ignore | _line_outliers(values, config.numSigmaClip)
+    ignore = ignore | _line_outliers(values, ignore, config.numSigmaClip)
     count = np.count_nonzero(~ignore, axis=1)
     if config.fitType == "MEAN_PER_ROW":
         model, factor = statistics.mean_rows(values, ignore), 1.0
@@ -65,16 +65,21 @@ def _fit_lines(config: Any, values: npt.NDArray[np.float32], ignore: npt.NDArray
     return Fit(_filled(model), factor / np.maximum(count, 1))
 
 
-def _line_outliers(values: npt.NDArray[np.float32], num_sigma: float) -> npt.NDArray[np.bool_]:
+def _line_outliers(
+    values: npt.NDArray[np.float32], ignore: npt.NDArray[np.bool_], num_sigma: float
+) -> npt.NDArray[np.bool_]:
     """Pixels too far from their line's median, in sigmas from the line's interquartile range.
 
     A line whose sigma is more than twice the usual one is judged by the usual one (behaviour §2.5, NEW).
     """
-    low, middle, high = np.percentile(values, (25, 50, 75), axis=1)
+    low, middle, high = statistics.quartile_rows(values, ignore)
     sigma = _SIGMA_PER_IQR * (high - low)
-    usual = np.median(sigma)
+    usual = statistics.median(sigma)
     sigma = np.where(sigma > 2 * usual, usual, sigma)
-    far: npt.NDArray[np.bool_] = np.abs(values - middle[:, None]) > num_sigma * sigma[:, None]
+    # Float32 limits: the pixels are, and comparing in their type is exact for raw counts.
+    centre, limit = middle.astype(np.float32), (num_sigma * sigma).astype(np.float32)
+    with np.errstate(invalid="ignore"):
+        far: npt.NDArray[np.bool_] = np.abs(values - centre[:, None]) > limit[:, None]
     return far
 
 

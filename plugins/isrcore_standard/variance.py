@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import attrs
+import numpy as np
+import numpy.typing as npt
 
 from isrcore import (
     AmpView,
@@ -12,7 +14,6 @@ from isrcore import (
     Exposure,
     FlagNonPositiveVariance,
     Op,
-    Operand,
     PixelStep,
     SetVariance,
     Skip,
@@ -20,6 +21,8 @@ from isrcore import (
     field,
     stepspecs,
 )
+
+Pixels = npt.NDArray[np.float32]
 
 
 class VarianceConfig(Config):
@@ -46,8 +49,11 @@ class Variance(PixelStep):
 
     def ops(self, view: AmpView) -> Iterator[Op]:
         """Set, then flag what cannot be."""
-        gain, noise = view.amplifier.gain, self._read_noise(view)
-        yield SetVariance(gain, noise, tuple(self._added(view, (noise / gain) ** 2)))
+        gain = view.amplifier.gain
+        pixel_variance = (self._read_noise(view) / gain) ** 2
+        overscan = view.measured("overscan")
+        level = 0.0 if overscan is None else overscan.level_variance(view, pixel_variance)
+        yield SetVariance(gain, pixel_variance + level, tuple(self._planes(view)))
         if self.config.maskNegative:
             yield FlagNonPositiveVariance(view.bits("BAD"))
 
@@ -58,10 +64,7 @@ class Variance(PixelStep):
             return float(overscan.residual_sigma * view.amplifier.gain)
         return view.amplifier.read_noise
 
-    def _added(self, view: AmpView, pixel_variance: float) -> Iterator[Operand]:
-        """Noise that earlier corrections brought in, in adu²."""
-        overscan = view.measured("overscan")
-        if overscan is not None:
-            yield overscan.level_variance(view, pixel_variance)
+    def _planes(self, view: AmpView) -> Iterator[Pixels]:
+        """Variances of frames that were subtracted, adu²."""
         if "bias-subtracted" in view.facts and view.offers("bias"):
             yield view.calibration("bias").variance

@@ -1,0 +1,319 @@
+"""Products: complete or absent, verified when read, refused with a reason."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, NoReturn
+
+import attrs
+import numpy as np
+import pytest
+from astropy.io import fits
+from astropy.time import Time
+from astropy.wcs import WCS, DistortionLookupTable, Sip
+
+from isrcore.camera import Detector
+from isrcore.exposure import Exposure, HistoryEntry, VisitInfo
+from isrcore.fits import (
+    FitsError,
+    check_writable,
+    read_config,
+    read_exposure,
+    read_provenance,
+    write_exposure,
+)
+from isrcore.image import MaskedImage, MaskPlanes
+
+SHAPE = (5, 7)
+NAMES = ["product.fits", "product.fits.fz"]
+
+
+def exposure(value: float = 1.5) -> Exposure:
+    image = np.full(SHAPE, value, np.float32)
+    image.flat[:5] = np.nan, np.inf, -np.inf, 1e-45, -0.0
+    mask = np.arange(35, dtype=np.int32).reshape(SHAPE)
+    planes = MaskPlanes().with_planes(["CROSSTALK"])
+    return Exposure(
+        MaskedImage(image, mask, image * np.float32(2), planes),
+        Detector.of_shape(SHAPE, gain=1.6),
+        camera="twin",
+        visit=VisitInfo(12, 20.0, date=Time("2010-11-03T04:38:04.123456789", scale="utc"), filter="r"),
+        header=fits.Header({"OBJECT": "M 31", "GAIN": 1.6}),
+        unit="electron",
+        facts=frozenset({"flat-fielded", "assembled"}),
+        history=(HistoryEntry("flat", "isrcore_standard", "1.0", 2, "flat.fits", "abc", 0.25),),
+    )
+
+
+def distorted_wcs() -> WCS:
+    wcs = WCS(naxis=2)
+    wcs.wcs.ctype = ["RA---TAN-SIP", "DEC--TAN-SIP"]
+    wcs.wcs.crval, wcs.wcs.crpix = [280.57295812345678, 59.516694123456789], [1023.1234567, 2345.678901]
+    wcs.wcs.cd = [[-5.1941234567e-5, 1.23456e-7], [1.2e-7, 5.194e-5]]
+    terms = np.zeros((3, 3))
+    terms[2, 0], terms[0, 2], terms[1, 1] = 1.23456789e-8, -3.2e-9, 7.7e-10
+    wcs.sip = Sip(terms, -terms, None, None, wcs.wcs.crpix)
+    return wcs
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_product_comes_back(tmp_path: Path, name: str) -> None:
+    written = exposure()
+    write_exposure(written, tmp_path / name)
+    found = read_exposure(tmp_path / name)
+    for plane in ("image", "mask", "variance"):
+        assert getattr(found, plane).dtype == getattr(written, plane).dtype
+        assert getattr(found, plane).tobytes() == getattr(written, plane).tobytes()
+    assert found.planes == written.planes
+    assert dict(found.header) == {"OBJECT": "M 31", "GAIN": 1.6}
+    assert (found.unit, found.camera, found.facts) == ("electron", "twin", written.facts)
+    assert found.history == written.history
+    assert found.visit.date.isot == "2010-11-03T04:38:04.123456789"
+    assert found.source == str(tmp_path / name)
+
+
+def test_the_layout_is_as_documented(tmp_path: Path) -> None:
+    write_exposure(exposure(), tmp_path / "p.fits", config_text="a = 1", provenance={"input": "x"})
+    with fits.open(tmp_path / "p.fits", checksum=True) as hdus:
+        planes = ["PRIMARY", "IMAGE", "MASK", "VARIANCE"]
+        tables = ["ISR_HISTORY", "ISR_DETECTOR", "ISR_CONFIG", "ISR_PROVENANCE"]
+        assert [hdu.name for hdu in hdus] == planes + tables
+        assert [hdus[0].header[f"ISRF{n:03}"] for n in (1, 2)] == ["assembled", "flat-fielded"]
+        assert (hdus["IMAGE"].header["BUNIT"], hdus["VARIANCE"].header["BUNIT"]) == ("electron", "electron2")
+        assert hdus["MASK"].header["MP_DETECTED_NEGATIVE"] == 6
+        assert hdus["ISR_DETECTOR"].data["raw_data_box"].tolist() == [[0, 5, 0, 7]]
+        assert all("CHECKSUM" in hdu.header for hdu in hdus)
+
+
+def test_a_raw_exposure_is_one_image(tmp_path: Path) -> None:
+    image = np.arange(35, dtype=np.uint16).reshape(SHAPE)
+    write_exposure(Exposure(MaskedImage.from_raw(image), Detector.of_shape(SHAPE)), tmp_path / "raw.fits")
+    with fits.open(tmp_path / "raw.fits") as hdus:
+        assert "MASK" not in hdus
+        assert hdus["IMAGE"].data.dtype == np.uint16
+    found = read_exposure(tmp_path / "raw.fits")
+    np.testing.assert_array_equal(found.image, image)
+    assert found.mask.strides == (0, 0)
+    assert (found.variance == 1).all()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_sky_positions_survive(tmp_path: Path, name: str) -> None:
+    written = attrs.evolve(exposure(), wcs=distorted_wcs())
+    write_exposure(written, tmp_path / name)
+    x, y = np.meshgrid([-20.0, 0, 1000, 2048], [0, 2000, 4612.5])
+    wanted = written.wcs.all_pix2world(x, y, 0)
+    np.testing.assert_allclose(
+        read_exposure(tmp_path / name).wcs.all_pix2world(x, y, 0), wanted, rtol=0, atol=1e-10
+    )
+    for plane in ("IMAGE", "MASK", "VARIANCE"):
+        header = fits.getheader(tmp_path / name, plane)
+        np.testing.assert_allclose(WCS(header).all_pix2world(x, y, 0), wanted, rtol=0, atol=1e-10)
+
+
+def test_views_are_written_and_left_alone(tmp_path: Path) -> None:
+    whole = exposure()
+    turned = attrs.evolve(
+        whole,
+        pixels=MaskedImage(whole.image[::-1, ::-1], whole.mask[::-1, ::-1], whole.variance[::-1, ::-1]),
+    )
+    before = whole.image.tobytes()
+    write_exposure(turned, tmp_path / "p.fits")
+    assert whole.image.tobytes() == before
+    assert read_exposure(tmp_path / "p.fits").image.tobytes() == turned.image.tobytes()
+
+
+def test_config_and_provenance_travel_along(tmp_path: Path) -> None:
+    path = tmp_path / "p.fits"
+    config = 'name = "é\\\\"\n\n[dark]\nscale = 1.0  \n'
+    write_exposure(exposure(), path, config_text=config, provenance={"input é": "x" * 300, "empty": ""})
+    assert read_config(path) == config
+    assert read_provenance(path) == {"input é": "x" * 300, "empty": ""}
+
+
+def test_a_product_without_them_has_none(tmp_path: Path) -> None:
+    write_exposure(exposure(), tmp_path / "p.fits")
+    assert read_config(tmp_path / "p.fits") == ""
+    assert read_provenance(tmp_path / "p.fits") == {}
+
+
+def test_compression_follows_the_name_unless_told(tmp_path: Path) -> None:
+    write_exposure(exposure(), tmp_path / "a.fits", compress=True)
+    write_exposure(exposure(), tmp_path / "b.fits.fz", compress=False)
+    for name, wanted in (("a.fits", True), ("b.fits.fz", False)):
+        with fits.open(tmp_path / name) as hdus:
+            assert isinstance(hdus["IMAGE"], fits.CompImageHDU) is wanted
+
+
+def test_the_header_keeps_all_kinds_of_cards(tmp_path: Path) -> None:
+    header = fits.Header()
+    header["HIERARCH ESO DET OUT1 CONAD"] = (1.1, "gain")
+    header["LONG"] = "it's " * 60
+    header["PRECISE"] = -1.2345678901234567e-10
+    header["EMPTY"] = None
+    header.add_comment("a comment")
+    header.add_history("a history")
+    written = attrs.evolve(exposure(), header=header)
+    write_exposure(written, tmp_path / "p.fits")
+    found = read_exposure(tmp_path / "p.fits").header
+    assert [tuple(card) for card in found.cards] == [tuple(card) for card in header.cards]
+
+
+def test_cards_of_the_file_itself_are_not_the_exposures(tmp_path: Path) -> None:
+    header = fits.Header({"EXTNAME": "ccd05", "BZERO": 32768, "ISRF001": "assembled", "ISURATE": 1.0})
+    write_exposure(attrs.evolve(exposure(), header=header, facts=frozenset()), tmp_path / "p.fits")
+    found = read_exposure(tmp_path / "p.fits")
+    assert dict(found.header) == {"ISURATE": 1.0}
+    assert found.facts == frozenset()
+
+
+def test_all_obstacles_are_named_before_writing(tmp_path: Path) -> None:
+    (tmp_path / "there.fits").write_text("precious")
+    for path, reasons in [
+        (tmp_path / "there.fits", ["it exists"]),
+        (tmp_path / "none" / "p.fits.gz", ["no folder", "end its name in .fits"]),
+        (tmp_path, ["it is a folder"]),
+    ]:
+        with pytest.raises(FitsError) as failure:
+            check_writable(path)
+        assert all(reason in str(failure.value) for reason in reasons)
+    with pytest.raises(FitsError, match="it exists"):
+        write_exposure(exposure(), tmp_path / "there.fits")
+    assert contents(tmp_path) == {"there.fits": b"precious"}
+    check_writable(tmp_path / "there.fits", overwrite=True)
+
+
+def test_a_folder_without_permission_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    with pytest.raises(FitsError, match="is not writable"):
+        check_writable(tmp_path / "p.fits")
+
+
+def test_overwriting_replaces_the_product(tmp_path: Path) -> None:
+    write_exposure(exposure(1.0), tmp_path / "p.fits")
+    write_exposure(exposure(2.0), tmp_path / "p.fits", overwrite=True)
+    assert read_exposure(tmp_path / "p.fits").image[-1, -1] == 2.0
+    assert len(contents(tmp_path)) == 1
+
+
+def disk_full(*_: Any, **__: Any) -> NoReturn:
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+@pytest.mark.parametrize("where", ["os.fsync", "astropy.io.fits.HDUList.writeto", "pathlib.Path.replace"])
+def test_a_full_disk_leaves_what_was_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    (tmp_path / "p.fits").write_text("precious")
+    monkeypatch.setattr(where, disk_full)
+    with pytest.raises(FitsError, match=r"p\.fits.*No space left on device"):
+        write_exposure(exposure(), tmp_path / "p.fits", overwrite=True)
+    assert contents(tmp_path) == {"p.fits": b"precious"}
+
+
+def test_an_interrupt_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(*_: Any) -> NoReturn:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "fsync", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        write_exposure(exposure(), tmp_path / "p.fits")
+    assert contents(tmp_path) == {}
+
+
+@pytest.mark.parametrize("moment", ["os.fsync", "pathlib.Path.replace"])
+def test_a_killed_writer_leaves_nothing_that_can_be_read(tmp_path: Path, moment: str) -> None:
+    script = f"""
+import os, pathlib, signal, sys
+import numpy as np
+from isrcore.camera import Detector
+from isrcore.exposure import Exposure
+from isrcore.fits import write_exposure
+from isrcore.image import MaskedImage
+{moment} = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+pixels = MaskedImage.from_image(np.ones((5, 7), np.float32))
+write_exposure(Exposure(pixels, Detector.of_shape((5, 7))), sys.argv[1])
+"""
+    target = tmp_path / "p.fits"
+    done = subprocess.run([sys.executable, "-c", script, str(target)], check=False, capture_output=True)
+    assert done.returncode == -signal.SIGKILL, done.stderr.decode()
+    assert not target.exists()
+    assert len(contents(tmp_path)) == 1
+    for left in tmp_path.iterdir():
+        with pytest.raises(FitsError, match="interrupted write"):
+            read_exposure(left)
+    write_exposure(exposure(), target)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_truncation_is_refused(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    write_exposure(exposure(), path)
+    content = path.read_bytes()
+    for length in (0, 100, *range(1000, len(content), 2500), len(content) - 1):
+        path.write_bytes(content[:length])
+        with pytest.raises(FitsError, match=name):
+            read_exposure(path)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("hdu", ["IMAGE", "MASK", "VARIANCE", "ISR_HISTORY", "ISR_DETECTOR"])
+def test_a_changed_bit_is_found_and_its_place_named(tmp_path: Path, name: str, hdu: str) -> None:
+    path = tmp_path / name
+    write_exposure(exposure(), path)
+    with fits.open(path, disable_image_compression=True) as hdus:
+        place = hdus[hdu].fileinfo()["datLoc"]
+    content = bytearray(path.read_bytes())
+    content[place + 3] ^= 4
+    path.write_bytes(content)
+    with pytest.raises(FitsError, match=f"damaged in HDU '{hdu}'"):
+        read_exposure(path)
+
+
+def test_a_changed_header_is_found(tmp_path: Path) -> None:
+    path = tmp_path / "p.fits"
+    write_exposure(exposure(), path)
+    path.write_bytes(path.read_bytes().replace(b"'M 31    '", b"'M 33    '"))
+    with pytest.raises(FitsError, match="damaged in HDU 'PRIMARY'"):
+        read_exposure(path)
+
+
+def test_what_is_no_product_is_refused(tmp_path: Path) -> None:
+    fits.PrimaryHDU(np.zeros((2, 2))).writeto(tmp_path / "other.fits")
+    with pytest.raises(FitsError, match="is no product of this version: ISRLAYO is None"):
+        read_exposure(tmp_path / "other.fits")
+    with pytest.raises(FitsError, match="does not exist"):
+        read_exposure(tmp_path / "none.fits")
+
+
+def test_mask_planes_need_names_that_fit_a_card(tmp_path: Path) -> None:
+    odd = exposure()
+    odd.pixels = attrs.evolve(odd.pixels, planes=MaskPlanes().with_planes(["lower"]))
+    with pytest.raises(FitsError, match="mask plane 'lower' is no FITS keyword"):
+        write_exposure(odd, tmp_path / "p.fits")
+    assert contents(tmp_path) == {}
+
+
+def test_distortion_tables_are_refused(tmp_path: Path) -> None:
+    odd = attrs.evolve(exposure(), wcs=distorted_wcs())
+    odd.wcs.cpdis1 = DistortionLookupTable(np.zeros((2, 2), np.float32), (1, 1), (1, 1), (1, 1))
+    with pytest.raises(FitsError, match="distortion tables"):
+        write_exposure(odd, tmp_path / "p.fits")
+    assert contents(tmp_path) == {}
+
+
+def test_the_digest_follows_the_pixels(tmp_path: Path) -> None:
+    digests = []
+    for number, value in enumerate((1.0, 1.0, 2.0)):
+        write_exposure(exposure(value), tmp_path / f"{number}.fits.fz")
+        digests.append(read_exposure(tmp_path / f"{number}.fits.fz").digest)
+    assert digests[0] == digests[1] != digests[2]
