@@ -172,12 +172,37 @@ def _order(active: list[PlannedStep]) -> tuple[list[PlannedStep], list[str]]:
         }
         for planned in active
     }
+    _let_units_wait(active, waits)
     names = _topological(waits)
     if len(names) < len(waits):
         circle = ", ".join(sorted(set(waits) - set(names)))
         problems.append(f"these steps wait for each other: {circle}")
     by_name = {planned.spec.name: planned for planned in active}
     return [by_name[name] for name in names], problems
+
+
+def _let_units_wait(active: list[PlannedStep], waits: dict[str, set[str]]) -> None:
+    """A step that changes the unit waits for the steps that need the unit it takes away."""
+    for changing in active:
+        spec = changing.spec
+        if spec.unit_out in (None, spec.unit_in):
+            continue
+        for other in active:
+            name = other.spec.name
+            if other.spec.unit_in == spec.unit_in and not _waits_for(name, spec.name, waits):
+                waits[spec.name].add(name)
+
+
+def _waits_for(name: str, other: str, waits: dict[str, set[str]]) -> bool:
+    """Whether a step waits for another, directly or not; every step does for itself."""
+    seen: set[str] = set()
+    left = [name]
+    while left:
+        current = left.pop()
+        if current not in seen:
+            seen.add(current)
+            left += waits[current]
+    return other in seen
 
 
 def _topological(waits: dict[str, set[str]]) -> list[str]:

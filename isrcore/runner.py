@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator
+from itertools import groupby
 from typing import Any
 
 import attrs
@@ -15,6 +16,7 @@ from isrcore.camera import Amplifier
 from isrcore.exposure import Exposure, HistoryEntry
 from isrcore.geometry import Box, Gather, do_tile
 from isrcore.image import MaskedImage, MaskPlanes
+from isrcore.kernels.joining import join_gathers, join_placed
 from isrcore.kernels.ops import SetVariance
 from isrcore.kernels.reference import Placed, Work, execute
 from isrcore.kernels.tiled import Executor
@@ -92,7 +94,8 @@ class _Pass:
         self.conditions = conditions
         self.source = exposure.pixels
         self.in_place = conditions.in_place and not self.source.is_raw
-        self.placed: list[tuple[int, Placed]] = []
+        # With each operation, whose it is: the step's index in the segment, the operation's in the step.
+        self.placed: list[tuple[tuple[int, int], Placed]] = []
         self.gathers: tuple[Gather, ...] = ()
         self.shape = exposure.shape
         self.measured: dict[str, dict[str, Any]] = {step: dict(by) for step, by in exposure.measured.items()}
@@ -103,7 +106,7 @@ class _Pass:
         work = self._work()
         counts = self.conditions.executor(work)
         for index, planned in enumerate(self.segment.steps):
-            mine = [n for n, (owner, _) in zip(counts, self.placed, strict=True) if owner == index]
+            mine = [n for n, ((owner, _), _) in zip(counts, self.placed, strict=True) if owner == index]
             planned.step.metadata.set("flagged", int(sum(mine)))
         self.exposure.pixels = work.target
         self.exposure.measured = self.measured
@@ -136,7 +139,7 @@ class _Pass:
         self.measured[planned.spec.name] = {name: m for name, m in found.items() if m is not None}
         for view in views:
             ready = attrs.evolve(view, measurement=found[view.name])
-            self.placed += [(index, Placed(op, view.box)) for op in step.ops(ready)]
+            self.placed += [((index, k), Placed(op, view.box)) for k, op in enumerate(step.ops(ready))]
 
     def _views(self, planned: PlannedStep, step: PixelStep) -> Iterator[AmpView]:
         """What the step sees: one view per amplifier, or one of the whole detector."""
@@ -166,13 +169,20 @@ class _Pass:
         execute(Work(target, tuple(p for p in moved if p is not None), self.source, (gather,)))
         return target
 
+    def _grouped(self) -> Iterator[tuple[tuple[int, int], list[Placed]]]:
+        """Operations in order; the same one of all amplifiers, which share no pixel, together."""
+        ordered = sorted(self.placed, key=lambda pair: pair[0])
+        for key, pairs in groupby(ordered, key=lambda pair: pair[0]):
+            yield key, [placed for _, placed in pairs]
+
     def _work(self) -> Work:
         """All operations of the segment, with variances that would be overwritten left out."""
+        self.placed = [(key, p) for key, group in self._grouped() for p in join_placed(group)]
         placed, sets_variance = _without_lost_variance([p for _, p in self.placed], self.shape)
         if self.in_place and not self.gathers:
             return Work(self.source, placed)
         whole = Box.of_shape(self.shape)
-        gathers = self.gathers or (Gather(whole, whole),)
+        gathers = join_gathers(self.gathers) or (Gather(whole, whole),)
         is_full = do_tile((gather.box for gather in gathers), whole)
         target = _blank(self.shape, self.exposure.planes, is_full)
         return Work(target, placed, self.source, gathers, sets_variance and is_full)

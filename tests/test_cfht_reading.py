@@ -62,7 +62,7 @@ def test_one_exposure_per_ccd(raw_file):
         assert exposure.shape == (4644, 2112)
         assert (exposure.image == 1000 + number).all()
         assert exposure.camera == "MegaCam"
-        assert exposure.visit.exposure_id == 1257365
+        assert exposure.visit == read_visit(PRIMARY)
         assert not exposure.facts
 
 
@@ -111,11 +111,17 @@ def test_one_extension_per_amplifier_is_refused(tmp_path):
         read(write(tmp_path / "675258o.fits", ["amp00", "amp01"]))
 
 
+@pytest.mark.parametrize("name", ["ccd36", "CCD36"])
 @pytest.mark.parametrize("key", ["ccd36", 36])
-def test_ccds_outside_the_table_are_refused_when_asked_for(tmp_path, key):
-    path = write(tmp_path / "2o.fits", ["ccd35", "ccd36"])
+def test_ccds_outside_the_table_are_refused_when_asked_for(tmp_path, name, key):
+    path = write(tmp_path / "2o.fits", ["ccd35", name])
     with pytest.raises(RawError, match="has 'ccd36', but the camera table describes only"):
         read(path, ["ccd35", key])
+
+
+def test_ccds_outside_the_table_do_not_hinder_the_others(tmp_path):
+    path = write(tmp_path / "2o.fits.fz", ["ccd36", "ccd00"], CAMERA["ccd00"].raw_shape, compress=True)
+    assert [exposure.detector.name for exposure in read(path, ["ccd00"])] == ["ccd00"]
 
 
 def test_ccds_outside_the_table_are_left_out_of_all(tmp_path):

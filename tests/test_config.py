@@ -164,7 +164,12 @@ def test_a_wrong_choice_names_the_nearest() -> None:
 
 @pytest.mark.parametrize(
     ("wrong", "right"),
-    [("doBais", "doBias"), ("overscan.fitTyp", "overscan.fitType"), ("overscn", "overscan")],
+    [
+        ("doBais", "doBias"),
+        ("overscan.fitTyp", "overscan.fitType"),
+        ("overscn.fitType", "overscan.fitType"),
+        ("overscn", "overscan"),
+    ],
 )
 def test_an_unknown_name_is_an_attribute_error_with_the_nearest_name(wrong: str, right: str) -> None:
     with pytest.raises(UnknownFieldError, match=f"'{wrong}'.*did you mean '{right}'") as caught:

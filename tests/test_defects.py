@@ -56,6 +56,12 @@ def test_a_run_is_extended_upwards_while_all_of_it_is_flagged():
     assert Defects.from_mask(mask).boxes == (Box(0, 2, 0, 2), Box(1, 3, 2, 3), Box(2, 3, 1, 2))
 
 
+def test_boxes_stand_in_the_order_of_their_first_pixels_footprint_by_footprint():
+    mask = np.array([[1, 0, 1, 0, 0, 1], [1, 1, 0, 0, 0, 0]], dtype=bool)
+    corners = [(box.y0, box.x0, box.shape) for box in Defects.from_mask(mask)]
+    assert corners == [(0, 0, (2, 1)), (0, 2, (1, 1)), (1, 1, (1, 1)), (0, 5, (1, 1))]
+
+
 def test_only_the_given_bits_make_defects():
     mask = np.array([[1, 2, 3, 4, 0]], dtype=np.int32)
     assert Defects.from_mask(mask, 2).boxes == (Box(0, 1, 1, 3),)

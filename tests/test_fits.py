@@ -154,6 +154,15 @@ def test_compression_follows_the_name_unless_told(tmp_path: Path) -> None:
             assert isinstance(hdus["IMAGE"], fits.CompImageHDU) is wanted
 
 
+def test_compression_keeps_every_bit_of_noise(tmp_path: Path) -> None:
+    noise = np.random.default_rng(1).normal(1000, 30, (200, 100)).astype(np.float32)
+    pixels = MaskedImage.from_image(noise, variance=noise)
+    write_exposure(Exposure(pixels, Detector.of_shape(noise.shape)), tmp_path / "p.fits.fz")
+    found = read_exposure(tmp_path / "p.fits.fz")
+    np.testing.assert_array_equal(found.image, noise)
+    np.testing.assert_array_equal(found.variance, noise)
+
+
 def test_the_header_keeps_all_kinds_of_cards(tmp_path: Path) -> None:
     header = fits.Header()
     header["HIERARCH ESO DET OUT1 CONAD"] = (1.1, "gain")
@@ -263,6 +272,17 @@ def test_every_truncation_is_refused(tmp_path: Path, name: str) -> None:
         path.write_bytes(content[:length])
         with pytest.raises(FitsError, match=name):
             read_exposure(path)
+
+
+def test_a_product_without_its_last_tables_is_incomplete(tmp_path: Path) -> None:
+    path = tmp_path / "p.fits"
+    write_exposure(exposure(), path, config_text="a = 1")
+    with fits.open(path) as hdus:
+        end = hdus["ISR_CONFIG"].fileinfo()["hdrLoc"]
+    path.write_bytes(path.read_bytes()[:end])
+    for read in (read_exposure, read_config):
+        with pytest.raises(FitsError, match="incomplete: 5 of 6 extensions"):
+            read(path)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -29,6 +29,8 @@ class NotInvertible(TypeError):
 
 def cut(operand: Any, box: Box) -> Any:
     """The part of an operand that belongs to the pixels in ``box``."""
+    if isinstance(operand, tuple):
+        return tuple(cut(part, box) for part in operand)
     if not isinstance(operand, np.ndarray):
         return operand.window(box) if isinstance(operand, MaskedImage) else operand
     rows = slice(None) if operand.shape[0] == 1 else slice(box.y0, box.y1)
@@ -38,6 +40,8 @@ def cut(operand: Any, box: Box) -> Any:
 
 def turn(operand: Any, flip_y: bool, flip_x: bool) -> Any:
     """An operand with its rows and/or columns in reverse order, as views."""
+    if isinstance(operand, tuple):
+        return tuple(turn(part, flip_y, flip_x) for part in operand)
     if isinstance(operand, MaskedImage):
         return operand.flip(flip_y, flip_x)
     if isinstance(operand, np.ndarray):
@@ -51,6 +55,8 @@ class Op:
 
     operands: ClassVar[tuple[str, ...]] = ()
     is_invertible: ClassVar[bool] = False
+    #: Whether it only sets flags that are known beforehand, whatever the pixels hold.
+    is_static: ClassVar[bool] = False
 
     def window(self, box: Box) -> Op:
         """The same operation on the pixels in ``box`` of its rectangle."""
@@ -128,26 +134,18 @@ class SetVariance(Op):
     and the noise that earlier corrections brought in (behaviour §2.9, NEW).
     """
 
-    gain: float
+    operands: ClassVar[tuple[str, ...]] = ("gain", "floor", "planes")
+    gain: Operand
     floor: Operand
     planes: tuple[Float32, ...] = ()
-
-    def window(self, box: Box) -> SetVariance:
-        """The same operation on the pixels in ``box`` of its rectangle."""
-        planes = tuple(cut(plane, box) for plane in self.planes)
-        return attrs.evolve(self, floor=cut(self.floor, box), planes=planes)
-
-    def flip(self, shape: tuple[int, int], flip_y: bool, flip_x: bool) -> SetVariance:
-        """The same operation on the flipped rectangle."""
-        planes = tuple(turn(plane, flip_y, flip_x) for plane in self.planes)
-        return attrs.evolve(self, floor=turn(self.floor, flip_y, flip_x), planes=planes)
 
 
 @attrs.frozen(eq=False)
 class FlagAbove(Op):
     """M' = M | bits where I ≥ level. NaN pixels are never flagged."""
 
-    level: float
+    operands: ClassVar[tuple[str, ...]] = ("level",)
+    level: Operand
     bits: int
 
 
@@ -169,6 +167,7 @@ class FlagNonPositiveVariance(Op):
 class OrMask(Op):
     """M' = M | mask inside ``box`` of the rectangle; ``mask`` is an int32 plane of the box's shape."""
 
+    is_static: ClassVar[bool] = True
     mask: Mask
     box: Box
 
@@ -187,6 +186,7 @@ class OrMask(Op):
 class FlagBoxes(Op):
     """M' = M | bits in every box; ``boxes`` is an (n, 4) array of y0, y1, x0, x1 in the rectangle."""
 
+    is_static: ClassVar[bool] = True
     boxes: npt.NDArray[np.int64]
     bits: int
 

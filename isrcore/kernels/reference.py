@@ -209,7 +209,7 @@ def _multiply_back(op: ops.Divide, image: Float32, variance: Float32, rows: slic
 def _set_variance(
     op: ops.SetVariance, image: Float32, mask: Mask, variance: Float32, rows: slice, scratch: Float32
 ) -> int:
-    np.divide(image, np.float32(op.gain), out=variance)
+    np.divide(image, _part(op.gain, rows), out=variance)
     np.add(variance, _part(op.floor, rows), out=variance)
     for plane in op.planes:
         np.add(variance, plane[rows], out=variance)
@@ -228,10 +228,8 @@ def _flag(mask: Mask, bits: int, hit: npt.NDArray[np.bool_]) -> int:
 def _flag_above(
     op: ops.FlagAbove, image: Float32, mask: Mask, variance: Float32, rows: slice, scratch: Float32
 ) -> int:
-    # The usual band has nothing to flag; a NaN makes the comparison false and takes the long way.
-    if image.max() < op.level:
-        return 0
-    return _flag(mask, op.bits, image >= np.float32(op.level))
+    hit = image >= _part(op.level, rows)
+    return _flag(mask, op.bits, hit) if hit.any() else 0
 
 
 @apply.register

@@ -51,7 +51,7 @@ class OverscanConfig(Config):
     )  # fmt: skip
     numSigmaClip: float = field(3.0, "Pixels further than this many sigma do not count.", minimum=0.0)
     isInt: bool = field(
-        True, "Truncate pixels to integers for medians, which then interpolate among equal values."
+        True, "Round pixels down to integers for medians, which then interpolate among equal values."
     )
     maxDev: float = field(
         1000.0,
@@ -194,23 +194,27 @@ class Overscan(PixelStep):
         pixels = view.pixels(box)
         centre = statistics.median(pixels.image, pixels.mask != 0)
         if not math.isfinite(centre):
-            raise StepError(f"{view.exposure.label}: amplifier {amp.name!r} has no usable overscan pixel")
+            raise StepError(self._useless(view))
         outliers = self._outliers(pixels.image, centre, view.bits(self._plane()))
         flags = pixels.mask | outliers
-        fit, reference = self._fit(
-            pixels.image, flags & view.bits("BAD", self._plane()) != 0, centre, box, amp
-        )
+        ignore = (flags & view.bits("BAD", self._plane()) != 0) | ~np.isfinite(pixels.image)
+        fit, reference = self._fit(pixels.image, ignore, centre, box, amp)
+        if not np.isfinite(fit.model).all():
+            raise StepError(self._useless(view))
         is_per_row = _knows_rows(box, amp)
         lines = (box.y0, box.y1) if is_per_row else (box.x0, box.x1)
         unusable = flags & view.bits(*self._unusable()) != 0
         return OverscanMeasurement(reference, fit, is_per_row, lines, box, pixels, outliers, unusable)
+
+    def _useless(self, view: AmpView) -> str:
+        """The message about an overscan without a level."""
+        return f"{view.exposure.label}: amplifier {view.name!r} has no usable overscan pixel"
 
     def _fit(
         self, image: Pixels, ignore: npt.NDArray[np.bool_], centre: float, box: Box, amp: Amplifier
     ) -> tuple[Fit, float]:
         """The level as a reference, near the median, and the small rest."""
         uses_integers = self.config.isInt and self.config.fitType.startswith("MEDIAN")
-        image = np.trunc(image) if uses_integers else image
         reference = float(math.floor(centre)) if uses_integers else centre
         turn = np.asarray if _knows_rows(box, amp) else np.transpose
         return fit_level(self.config, turn(image - np.float32(reference)), turn(ignore)), reference

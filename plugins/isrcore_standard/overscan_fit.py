@@ -35,31 +35,38 @@ class Fit:
 def fit_level(config: Any, values: npt.NDArray[np.float32], ignore: npt.NDArray[np.bool_]) -> Fit:
     """Fit lines of overscan pixels, shape (lines, pixels of a line), counted from a reference.
 
-    ``config`` has ``fitType``, ``isInt`` and ``numSigmaClip``.
+    ``config`` has ``fitType``, ``isInt`` and ``numSigmaClip``. The model is NaN when no pixel is left;
+    pixels that are no number must be ignored.
     """
     if config.fitType.endswith("_PER_ROW"):
         return _fit_lines(config, values, ignore)
-    count = int(np.count_nonzero(~ignore))
+    count = max(int(np.count_nonzero(~ignore)), 1)
     if config.fitType == "MEAN":
         return Fit(statistics.mean(values, ignore), 1 / count)
     if config.fitType == "MEANCLIP":
         found = statistics.clipped(values, config.numSigmaClip, ignore=ignore)
         return Fit(found.mean, 1 / max(found.count, 1))
     if config.isInt:
-        return Fit(statistics.tie_median(values.astype(np.int32), ignore), _MEDIAN_FACTOR / count)
+        return Fit(statistics.tie_median(_integers(values, ignore), ignore), _MEDIAN_FACTOR / count)
     return Fit(statistics.median(values, ignore), _MEDIAN_FACTOR / count)
+
+
+def _integers(values: npt.NDArray[np.float32], ignore: npt.NDArray[np.bool_]) -> npt.NDArray[np.int32]:
+    """Whole counts: pixels rounded down, ignored ones zero."""
+    return np.where(ignore, np.float32(0), np.floor(values)).astype(np.int32)
 
 
 def _fit_lines(config: Any, values: npt.NDArray[np.float32], ignore: npt.NDArray[np.bool_]) -> Fit:
     """One level per line from pixels near the line's median; empty lines take their neighbours'."""
-    ignore = ignore | _line_outliers(values, ignore, config.numSigmaClip)
+    # Rejecting a good pixel now and then does not widen a level's distribution: count before rejecting.
     count = np.count_nonzero(~ignore, axis=1)
+    ignore = ignore | _line_outliers(values, ignore, config.numSigmaClip)
     if config.fitType == "MEAN_PER_ROW":
         model, factor = statistics.mean_rows(values, ignore), 1.0
     else:
         factor = _MEDIAN_FACTOR
         if config.isInt:
-            model = statistics.tie_median_rows(values.astype(np.int32), ignore)
+            model = statistics.tie_median_rows(_integers(values, ignore), ignore)
         else:
             model = statistics.median_rows(values, ignore)
     return Fit(_filled(model), factor / np.maximum(count, 1))
@@ -84,12 +91,15 @@ def _line_outliers(
 
 
 def _filled(model: Lines, reach: int = 5) -> Lines:
-    """Lines without a level get the median of the levels within ``reach`` lines, or the nearest level."""
-    known = np.flatnonzero(np.isfinite(model))
+    """Each run of lines without a level gets the median of the levels within ``reach`` lines of it.
+
+    NaN when no line has one.
+    """
+    known = np.isfinite(model)
     result = model.copy()
-    for line in np.flatnonzero(~np.isfinite(model)):
-        near = known[np.abs(known - line) <= reach]
-        if not near.size:
-            near = known[[np.argmin(np.abs(known - line))]]
-        result[line] = np.median(model[near])
+    unknown = np.flatnonzero(~known)
+    for run in np.split(unknown, np.flatnonzero(np.diff(unknown) > 1) + 1):
+        if run.size and known.any():
+            near = slice(max(run[0] - reach, 0), run[-1] + reach + 1)
+            result[run] = np.median(model[near][known[near]])
     return result

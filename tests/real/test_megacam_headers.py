@@ -17,7 +17,7 @@ from astropy.time import Time, TimeDelta
 from astropy.utils.exceptions import AstropyWarning
 
 from isrcore import Calibrations, Exposure, MaskedImage, RawError, RawSource, Section
-from isrcore.raw import merge_headers, read_date
+from isrcore.raw import read_date
 from isrcore_cfht import CAMERA, MegaCamLevels, isr_read_raw, read_visit
 from tests.golden import DATA
 
@@ -181,9 +181,3 @@ def test_amplifiers_in_extensions_of_their_own_are_refused(tmp_path):
     source = rebuild(tmp_path / "675258o.fits", "675258o", [0, 1])
     with pytest.raises(RawError, match="one extension per amplifier"):
         isr_read_raw(source, None)
-
-
-def test_merged_header_knows_levels_and_visit():
-    primary, extension = hdus("1257365o")[:2]
-    merged = merge_headers(primary, extension)
-    assert {"GAINA", "RDNOISEB", "SATURATE", "EXPNUM", "INSTRUME"} <= set(merged)

@@ -1,0 +1,244 @@
+"""Reference tables made from the code while the documentation is built, so that they cannot drift.
+
+A page asks for a table with a line ``<!-- isr: steps -->``; words after the name are arguments. The tables
+are put into the page's text as Sphinx reads it: nothing is written to disk. Only `setup` needs Sphinx.
+"""
+
+from __future__ import annotations
+
+import argparse
+import inspect
+import re
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import attrs
+
+import isrcore
+from isrcore import Registry, StepSpec, default_config, hookspecs
+from isrcore.cli.main import make_parser
+
+MARKER = re.compile(r"^<!-- isr: ([a-z-]+)((?: \S+)*) -->$", re.MULTILINE)
+
+
+def expand(text: str, registry: Registry) -> str:
+    """The text with every marker replaced by its table. Raises KeyError for a table that is not known."""
+    return MARKER.sub(lambda found: "\n".join(TABLES[found[1]](registry, *found[2].split())), text)
+
+
+def names_in(text: str, table: str) -> list[str]:
+    """The arguments of every marker of a table in a text."""
+    return [name for kind, names in MARKER.findall(text) if kind == table for name in names.split()]
+
+
+def render_table(head: Iterable[str], rows: Iterable[Iterable[Any]]) -> Iterator[str]:
+    """A Markdown table."""
+    titles = list(head)
+    yield "| " + " | ".join(titles) + " |"
+    yield "|" + "---|" * len(titles)
+    for row in rows:
+        yield "| " + " | ".join(str(cell).replace("|", r"\|").replace("\n", " ") for cell in row) + " |"
+    yield ""
+
+
+def code(values: Iterable[Any], otherwise: str = "–") -> str:
+    """Values set as code, with commas between them."""
+    return ", ".join(f"`{value}`" for value in values) or otherwise
+
+
+def text_of(docstring: str | None) -> str:
+    """A docstring as Markdown: literals get single backquotes."""
+    return inspect.cleandoc(docstring or "").replace("``", "`")
+
+
+def hooks() -> dict[str, Any]:
+    """The hooks by name."""
+    found = vars(hookspecs).items()
+    return {name: function for name, function in found if hasattr(function, f"{hookspecs.PROJECT}_spec")}
+
+
+def hook_table(registry: Registry) -> Iterator[str]:
+    """Every hook: how it is called, what it answers, who implements it."""
+    for name, function in hooks().items():
+        users = [plugin.name for plugin in registry.plugins if name in plugin.hooks]
+        yield from (f"## `{name}`", "", "```text", f"{name}{inspect.signature(function)}", "```", "")
+        yield from (text_of(function.__doc__), "", f"Implemented by the plugins {code(users, 'none')}.", "")
+
+
+def in_order(specs: dict[str, StepSpec]) -> list[StepSpec]:
+    """Specs in the order of a plan with all of them: providers first, ties by name."""
+    left, done, facts = dict(specs), list[StepSpec](), set[str]()
+    provided = {fact for spec in specs.values() for fact in spec.provides}
+    while left:
+        ready = (n for n, s in left.items() if (s.requires | s.after) & provided <= facts)
+        done.append(left.pop(min(ready)))
+        facts |= done[-1].provides
+    return done
+
+
+def step_overview(registry: Registry) -> Iterator[str]:
+    """One line per step, in the order they run."""
+    rows = (
+        (f"[`{s.name}`](#step-{s.name.lower()})", code([s.flag] if s.flag else [], "always"),
+         _default_of(s), s.doc)
+        for s in in_order(registry.specs)
+    )  # fmt: skip
+    yield from render_table(("step", "switch", "default", "what it does"), rows)
+
+
+def _default_of(spec: StepSpec) -> str:
+    return "" if spec.flag is None else "on" if spec.is_on else "off"
+
+
+def step_table(registry: Registry) -> Iterator[str]:
+    """The contract of every step, and who implements it."""
+    for spec in in_order(registry.specs):
+        yield from (f"(step-{spec.name.lower()})=", f"## `{spec.name}`", "", spec.doc, "")
+        yield from render_table(("", ""), contract_rows(spec, registry))
+
+
+def contract_rows(spec: StepSpec, registry: Registry) -> Iterator[tuple[str, str]]:
+    """A contract, line by line."""
+    yield "switch", f"`{spec.flag}`, {_default_of(spec)} by default" if spec.flag else "none, always considered"
+    yield "needs the exposure to be", code(sorted(spec.requires))
+    yield "waits, if planned, for", code(sorted(spec.after))
+    yield "afterwards it is", code(sorted(spec.provides))
+    yield "calibrations", code(sorted(spec.calibrations))
+    yield "mask planes it may set", code(sorted(spec.planes))
+    yield "unit", f"{code([spec.unit_in] if spec.unit_in else [], 'any')} → {code([spec.unit_out] if spec.unit_out else [], 'the same')}"  # noqa: E501
+    yield "a second time", "refused" if spec.once else "allowed"
+    yield "reach", "the whole detector" if spec.reach is None else f"{spec.reach} pixels"
+    yield "implemented by", "; ".join(implementations(spec, registry))
+    yield f"section `{spec.name}`", section_fields(spec, registry)
+
+
+def implementations(spec: StepSpec, registry: Registry) -> Iterator[str]:
+    """The classes that implement a step, with their plugin and camera."""
+    for step in registry.candidates(spec.name):
+        camera = f", for camera `{step.camera}`" if step.camera else ""
+        yield f"`{step.__qualname__}` (plugin `{registry.plugin_of(step).name}`{camera})"
+
+
+def section_fields(spec: StepSpec, registry: Registry) -> str:
+    """The config fields of every implementation."""
+    names = {n: None for step in registry.candidates(spec.name) for n in step.ConfigClass().names()}
+    return ", ".join(f"[`{name}`](config.md#{spec.name.lower()})" for name in names) or "no fields"
+
+
+def config_table(registry: Registry) -> Iterator[str]:
+    """Every field: top level first, then section by section."""
+    config = default_config(registry)
+    groups: dict[str, list[str]] = {"": []}
+    for name in config.names():
+        groups.setdefault(name.rpartition(".")[0], []).append(name)
+    for group, names in groups.items():
+        yield from (f"## {group or 'Top level'}", "")
+        infos = [config.describe(name) for name in names]
+        yield from render_table(_FIELD_HEAD, (field_row(info) for info in infos))
+
+
+_FIELD_HEAD = ("field", "type", "default", "meaning", "defined by")
+
+
+def field_row(info: Any) -> tuple[str, ...]:
+    """One field of a table."""
+    kind = info.type + (f", {info.constraint}" if info.constraint else "")
+    return f"`{info.name}`", kind, f"`{format_default(info.default)}`", text_of(info.doc), f"`{info.where}`"
+
+
+def format_default(value: Any) -> str:
+    """A default as a TOML file has it, as far as it can."""
+    return {True: "true", False: "false"}.get(value, repr(value)) if isinstance(value, bool) else repr(value)
+
+
+def camera_table(registry: Registry) -> Iterator[str]:
+    """What the cameras' plugins change, and the fields only one camera has."""
+    usual = set(default_config(registry).names())
+    for camera in registry.cameras:
+        config = default_config(registry, camera)
+        rows = [(name, config.origin(name)) for name in config.names() if len(config.history(name)) > 1]
+        yield from (f"## {camera}", "", registry.camera(camera).description or "No description.", "")
+        told = ((f"`{n}`", f"`{format_default(change.value)}`", f"`{change.who}`") for n, change in rows)
+        yield from render_table(("field", "value", "set by plugin"), told) if rows else ()
+        own = [config.describe(name) for name in config.names() if name not in usual]
+        yield from render_table(_FIELD_HEAD, (field_row(info) for info in own)) if own else ()
+
+
+def subcommands(registry: Registry) -> dict[str, argparse.ArgumentParser]:
+    """The subcommands of `isr`, those of plugins included, by name; those of groups as ``group name``."""
+    return dict(_children(make_parser(registry)))
+
+
+def _children(parser: argparse.ArgumentParser, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for name, child in action.choices.items():
+                yield prefix + name, child
+                yield from _children(child, f"{prefix}{name} ")
+
+
+def command_table(registry: Registry) -> Iterator[str]:
+    """The help of every subcommand, as the terminal shows it."""
+    for name, parser in subcommands(registry).items():
+        yield from (f"## `isr {name}`", "", "```text", parser.format_help().rstrip(), "```", "")
+
+
+def type_table(_registry: Registry, name: str) -> Iterator[str]:
+    """The fields of a value type."""
+    rows = ((f"`{field.name}`", f"`{field.type}`") for field in attrs.fields(getattr(isrcore, name)))
+    yield from render_table(("column", "type"), rows)
+
+
+def plane_table(registry: Registry) -> Iterator[str]:
+    """Mask planes, their bits, and the steps that set them."""
+    planes = isrcore.MaskPlanes().with_planes({p for s in registry.specs.values() for p in s.planes})
+    for_plane = {p: [s.name for s in in_order(registry.specs) if p in s.planes] for p in planes}
+    rows = ((f"`{p}`", planes.bits[p], planes.value(p), code(for_plane[p])) for p in planes)
+    yield from render_table(("plane", "bit", "value", "set by"), rows)
+
+
+def api(_registry: Registry, *names: str) -> Iterator[str]:
+    """Public names, documented by their docstrings."""
+    yield "```{eval-rst}"
+    for name in names:
+        value = getattr(isrcore, name)
+        if inspect.ismodule(value):
+            kind = "automodule"
+        elif isinstance(value, type):
+            kind = "autoexception" if issubclass(value, Exception) else "autoclass"
+        else:
+            kind = "autofunction"
+        yield from (f".. {kind}:: isrcore.{name}", *_API_OPTIONS.get(kind, ()), "")
+    yield "```"
+
+
+_API_OPTIONS = {"automodule": ("   :members:",), "autoclass": ("   :members:",)}
+
+TABLES = {
+    "api": api,
+    "cameras": camera_table,
+    "commands": command_table,
+    "config": config_table,
+    "hooks": hook_table,
+    "planes": plane_table,
+    "step-overview": step_overview,
+    "steps": step_table,
+    "type": type_table,
+}
+
+
+def _read_source(app: Any, _page: str, source: list[str]) -> None:
+    source[0] = expand(source[0], app.isr_registry)
+
+
+def _outdated(app: Any, env: Any, *_: Any) -> list[str]:
+    """Pages with tables are always made again: the code may have changed while they did not."""
+    return [page for page in env.found_docs if MARKER.search(env.doc2path(page).read_text())]
+
+
+def setup(app: Any) -> dict[str, Any]:
+    """Called by Sphinx."""
+    app.isr_registry = Registry.discover()
+    app.connect("source-read", _read_source)
+    app.connect("env-get-outdated", _outdated)
+    return {"parallel_read_safe": False}

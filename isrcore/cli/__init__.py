@@ -1,0 +1,1 @@
+"""The ``isr`` command: one file per subcommand."""

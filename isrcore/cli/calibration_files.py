@@ -1,0 +1,117 @@
+"""Calibration files given on the command line: which one belongs to which detector."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import attrs
+from astropy.io import fits
+
+from isrcore.cli.faults import CommandError
+from isrcore.cli.inputs import matches
+from isrcore.defects import Defects
+from isrcore.fits import read_exposure
+
+_PRODUCTS = ("*.fits", "*.fits.fz")
+_DEFECTS = "defects"
+
+
+@attrs.frozen
+class Product:
+    """A file and what its header says it is."""
+
+    path: Path
+    detector: str
+    kind: str
+
+    @classmethod
+    def look_at(cls, path: Path) -> Product:
+        """Read the headers only. A file that says nothing belongs to no detector by name."""
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                with fits.open(path, memmap=True, lazy_load_hdus=True) as hdus:
+                    kind = hdus[0].header.get("ISROTYPE", "")
+                    detector = hdus["ISR_DETECTOR"].header["DETNAME"]
+        except (OSError, KeyError, TypeError, ValueError):
+            return cls(path, "", "")
+        return cls(path, str(detector).encode("ascii", "replace").decode("unicode_escape"), str(kind))
+
+
+@attrs.frozen
+class CalibrationFiles:
+    """The files given for one kind of calibration."""
+
+    kind: str
+    products: tuple[Product, ...]
+    is_single: bool = False
+
+    @classmethod
+    def find(cls, kind: str, texts: Iterable[str]) -> CalibrationFiles:
+        """The files that paths, folders and patterns stand for.
+
+        Raises `CommandError` listing what is not there and what is there twice for one detector.
+        """
+        texts = list(texts)
+        paths = {path: text for text in texts for path in matches(text)}
+        problems = [f"nothing matches {text!r}" for text in texts if not matches(text)]
+        products: list[Product] = []
+        for path, text in paths.items():
+            if path.is_dir():
+                inside = _inside(kind, path)
+                products += inside
+                problems += [] if inside else [f"folder {text!r} holds no {kind}"]
+            elif path.is_file():
+                products.append(_described(kind, path))
+            else:
+                problems.append(f"{text!r} does not exist")
+        problems += _repeated(products)
+        if problems:
+            raise CommandError(f"--{kind} cannot be used", problems)
+        is_single = len(paths) == 1 and not next(iter(paths)).is_dir()
+        return cls(kind, tuple(products), is_single)
+
+    def load(self, detector: str) -> Any:
+        """The calibration for a detector.
+
+        A single file is taken whatever it says, so that what is wrong with it is told by those who check it.
+        Raises LookupError when several files are given and none is of the detector, `FitsError` and
+        `DefectsError` for unreadable ones.
+        """
+        wanted = detector.lower()
+        fitting = [product for product in self.products if product.detector.lower() == wanted]
+        fitting = list(self.products) if self.is_single else fitting
+        if not fitting:
+            theirs = sorted({product.detector or f"unknown ({product.path})" for product in self.products})
+            raise LookupError(f"no {self.kind} of detector {detector!r} was given, only of {', '.join(theirs)}")
+        path = fitting[0].path
+        return Defects.read(path) if self.kind == _DEFECTS else read_exposure(path)
+
+
+def _inside(kind: str, folder: Path) -> list[Product]:
+    """The files of a folder that are of this kind."""
+    if kind == _DEFECTS:
+        files = sorted(path for path in folder.iterdir() if path.is_file() and path.name[0] != ".")
+        return [_described(kind, path) for path in files]
+    files = sorted(path for pattern in _PRODUCTS for path in folder.glob(pattern))
+    return [product for product in map(Product.look_at, files) if product.kind == kind]
+
+
+def _described(kind: str, path: Path) -> Product:
+    """A file; tables of defects are told apart by their names."""
+    return Product(path, path.name.split(".")[0], kind) if kind == _DEFECTS else Product.look_at(path)
+
+
+def _repeated(products: list[Product]) -> list[str]:
+    """Detectors with more than one file."""
+    owners: dict[str, list[str]] = {}
+    for product in products:
+        owners.setdefault(product.detector.lower(), []).append(str(product.path))
+    return [
+        f"{len(paths)} files are of detector {name or 'unknown'!r}: {', '.join(paths)}; give one of them"
+        for name, paths in owners.items()
+        if len(paths) > 1
+    ]

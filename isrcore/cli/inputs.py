@@ -1,0 +1,97 @@
+"""Arguments that ``isr run`` and ``isr plan`` share."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from isrcore.cli.faults import CommandError
+from isrcore.registry import Registry
+
+_WILDCARDS = frozenset("*?[")
+
+
+def add_arguments(parser: argparse.ArgumentParser, registry: Registry) -> None:
+    """Raw files, an option for every kind of calibration that an installed step reads, and settings."""
+    parser.add_argument("files", nargs="+", metavar="FILE", help="raw FITS files, or quoted patterns of them")
+    group = parser.add_argument_group(
+        "calibrations",
+        "Each option takes a file, or a folder, pattern or list with one for every detector; the right one "
+        "is chosen by the detector's name. Giving one switches its step on. Defects are tables "
+        "(.fits, .ecsv, text); in a folder each is named after its detector.",
+    )
+    for kind, flags in calibration_flags(registry).items():
+        text = f"{kind} for {', '.join(flags)}" if flags else f"{kind} to use"
+        group.add_argument(f"--{kind}", nargs="+", action="extend", default=[], metavar="PATH", help=text)
+    group = parser.add_argument_group(
+        "settings", "Later ones win: defaults, the camera's, -C files, calibration options, -c."
+    )
+    group.add_argument(
+        "-C",
+        "--config-file",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="FILE.toml",
+        help="configuration files, in order",
+    )
+    group.add_argument(
+        "-c",
+        "--config",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="KEY=VALUE",
+        help="single settings, such as doDark=false or overscan.fitType=MEDIAN",
+    )
+    group.add_argument(
+        "--detectors",
+        type=parse_detectors,
+        metavar="A,B",
+        help="names or numbers of detectors (default: all in the file)",
+    )
+
+
+def calibration_flags(registry: Registry) -> dict[str, tuple[str, ...]]:
+    """Every kind of calibration that a step reads, with the switches of those steps."""
+    specs = registry.specs.values()
+    kinds = sorted(frozenset[str]().union(*(spec.calibrations for spec in specs)))
+    return {
+        kind: tuple(sorted(spec.flag for spec in specs if kind in spec.calibrations and spec.flag is not None))
+        for kind in kinds
+    }
+
+
+def parse_detectors(text: str) -> list[Any]:
+    """Names, and ids as numbers, from a list with commas."""
+    words = [word.strip() for word in text.split(",") if word.strip()]
+    if not words:
+        raise argparse.ArgumentTypeError("name at least one detector, as in --detectors ccd00,ccd01")
+    return [int(word) if word.isdecimal() else word for word in words]
+
+
+def expand(texts: list[str]) -> list[Path]:
+    """Paths, with patterns that the shell left alone filled in, each once.
+
+    Raises `CommandError` for patterns that nothing matches.
+    """
+    found: list[Path] = []
+    problems = []
+    for text in texts:
+        paths = matches(text)
+        if not paths:
+            problems.append(f"nothing matches {text!r}; check folder and pattern")
+        found += paths
+    if problems:
+        raise CommandError("no such files", problems)
+    return list(dict.fromkeys(found))
+
+
+def matches(text: str) -> list[Path]:
+    """The path itself, or everything that fits the pattern, by name."""
+    path = Path(text)
+    if path.exists() or not _WILDCARDS & set(text):
+        return [path]
+    anchor = Path(path.anchor)
+    return sorted(anchor.glob(str(path.relative_to(anchor))))

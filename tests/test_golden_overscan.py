@@ -1,0 +1,138 @@
+"""Overscan levels agree with the original.
+
+Where they differ on purpose:
+
+* Outliers get the saturation plane; the original gives them BAD.
+* ``isInt`` is honoured (fault 12). The original's MEDIAN never truncates, which is ours with ``isInt`` off;
+  its MEAN_PER_ROW truncates, ours does not, for it would lower the level by half a count.
+* A row's quartiles leave masked pixels out (fault 13), so rows that hold some may reject other outliers.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from isrcore import Box, Exposure, statistics
+from isrcore.kernels.reference import execute
+from tests.golden import golden_cases
+from tests.golden_exposures import amplifier, assert_close, detector, make_task, pixels
+
+SETTINGS = {
+    "fitType": "fitType",
+    "numSigmaClip": "numSigmaClip",
+    "overscanIsInt": "isInt",
+    "maxDeviation": "maxDev",
+    "leadingColumnsToSkip": "leadingColumnsToSkip",
+    "trailingColumnsToSkip": "trailingColumnsToSkip",
+}
+
+
+def cases_of(*fit_types, task="OverscanCorrectionTask"):
+    """The cases with one of these models."""
+    cases = golden_cases(f"overscan.{task}")
+    return [c for c in cases if not c.values[0] or c.values[0]["params"]["config"]["fitType"] in fit_types]
+
+
+def corrected(entry, inputs, **changes):
+    """Our overscan correction of a case: the exposure, and the level in its rows (or the one level)."""
+    params = entry["params"]
+    settings = {SETTINGS[key]: params["config"][key] for key in SETTINGS if key in params["config"]}
+    amp = amplifier(params["amp"], **changes.pop("amp", {}))
+    task = make_task(**{f"overscan__{key}": value for key, value in {**settings, **changes}.items()})
+    exposure = Exposure(pixels(entry, inputs, "maskedImage"), detector([amp]))
+    return exposure, task.overscanCorrection(exposure, amp).overscanFit
+
+
+def assert_masks_agree(exposure, outputs):
+    """Flags agree in every pixel; outliers are SAT here and BAD there."""
+    theirs, outlier = outputs["maskedImage.mask"], exposure.planes.value("BAD", "SAT")
+    np.testing.assert_array_equal(exposure.mask & outlier != 0, theirs & outlier != 0)
+    np.testing.assert_array_equal(exposure.mask & ~outlier, theirs & ~outlier)
+
+
+def assert_same_pixels(exposure, outputs):
+    assert_close(exposure.image, outputs["maskedImage.image"])
+    np.testing.assert_array_equal(exposure.variance, outputs["maskedImage.variance"])
+    assert_masks_agree(exposure, outputs)
+
+
+@pytest.mark.parametrize(("entry", "inputs", "outputs"), cases_of("MEAN", "MEANCLIP"))
+def test_mean_level(entry, inputs, outputs):
+    exposure, level = corrected(entry, inputs)
+    assert level == pytest.approx(float(outputs["overscanFit"]), rel=1e-13)
+    assert_same_pixels(exposure, outputs)
+
+
+@pytest.mark.parametrize(("entry", "inputs", "outputs"), cases_of("MEDIAN"))
+def test_median_level_without_truncation(entry, inputs, outputs):
+    exposure, level = corrected(entry, inputs, isInt=False)
+    assert level == pytest.approx(float(outputs["overscanFit"]), rel=1e-13)
+    assert_same_pixels(exposure, outputs)
+
+
+@pytest.mark.parametrize(("entry", "inputs", "outputs"), cases_of("MEDIAN"))
+def test_median_of_integers_shifts_all_pixels_alike(entry, inputs, outputs):
+    exposure, level = corrected(entry, inputs, isInt=True)
+    shift = level - float(outputs["overscanFit"])
+    # Ties are half a count wide, and truncation takes up to one count away.
+    assert -1.5 < shift <= 0.5
+    region = Box.from_corner(0, 0, 52, 64).slices
+    assert_close(exposure.image[region] + np.float32(shift), outputs["maskedImage.image"][region])
+    assert_masks_agree(exposure, outputs)
+
+
+@pytest.fixture(params=[False, True], ids=["mask left out", "mask counted"])
+def does_mask_count(request, monkeypatch):
+    """Ours leave masked pixels out of a row's quartiles; counting them is the original's fault 13."""
+    if request.param:
+        ours = statistics.quartile_rows
+        monkeypatch.setattr(statistics, "quartile_rows", lambda values, ignore: ours(values))
+    return request.param
+
+
+def assert_rows_agree(entry, inputs, outputs, does_mask_count, tolerance=2e-6, **changes):
+    """Every row agrees if masked pixels count in quartiles; if not, only rows that hold some may differ."""
+    exposure, level = corrected(entry, inputs, **changes)
+    theirs = outputs["overscanFit"]
+    differs = np.abs(level - theirs) > tolerance * theirs
+    is_masked = exposure.pixels.flagged("BAD", "SAT")[: len(theirs), 40:].any(axis=1)
+    assert not (differs & ~(is_masked & ~np.bool_(does_mask_count))).any()
+    # Another outlier more or less moves the level of twelve pixels by less than their noise.
+    assert np.abs(level - theirs).max() < 2
+    assert_masks_agree(exposure, outputs)
+    rows = np.flatnonzero(~differs)
+    assert_close(exposure.image[rows], outputs["maskedImage.image"][rows])
+
+
+@pytest.mark.parametrize(("entry", "inputs", "outputs"), cases_of("MEDIAN_PER_ROW"))
+def test_median_of_every_row(entry, inputs, outputs, does_mask_count):
+    assert_rows_agree(entry, inputs, outputs, does_mask_count)
+
+
+@pytest.mark.parametrize(("entry", "inputs", "outputs"), cases_of("MEAN_PER_ROW"))
+def test_mean_of_every_row(entry, inputs, outputs, does_mask_count, monkeypatch):
+    ours = statistics.mean_rows
+    if entry["params"].get("note") == "non-integer values":
+        monkeypatch.setattr(statistics, "mean_rows", lambda values, ignore: ours(np.floor(values), ignore))
+    assert_rows_agree(entry, inputs, outputs, does_mask_count)
+
+
+# The original's serial task reads the corner beside the parallel overscan too.
+WHOLE_HEIGHT = {"serial_overscan_box": Box.from_corner(40, 0, 12, 72)}
+
+
+@pytest.mark.parametrize(
+    ("entry", "inputs", "outputs"), cases_of("MEAN", "MEANCLIP", task="SerialOverscanCorrectionTask")
+)
+def test_serial_mean_level(entry, inputs, outputs):
+    exposure, level = corrected(entry, inputs, amp=WHOLE_HEIGHT)
+    assert level == pytest.approx(float(outputs["overscanFit"]), rel=1e-13)
+    assert_same_pixels(exposure, outputs)
+
+
+@pytest.mark.parametrize(
+    ("entry", "inputs", "outputs"), cases_of("MEDIAN_PER_ROW", task="SerialOverscanCorrectionTask")
+)
+def test_serial_median_of_every_row(entry, inputs, outputs, does_mask_count):
+    assert_rows_agree(entry, inputs, outputs, does_mask_count, amp=WHOLE_HEIGHT)
