@@ -112,7 +112,6 @@ class ConfigSection:
     def _assign(self, leaf: str, change: Change) -> None:
         owner, name = self._place
         target = self._find(change, owner._full_name(f"{name}.{leaf}"))
-        owner._refuse_if_frozen(f"{name}.{leaf}", change)
         self._value._refuse_if_frozen(leaf, change)
         if type(self._value) is not target.ConfigClass:
             object.__setattr__(self, "_value", target.ConfigClass())

@@ -231,7 +231,7 @@ def _refuse(problem: str) -> NoReturn:
 
 
 def _integer(number: Any) -> int:
-    if isinstance(number, bool | np.bool_ | str | bytes) or np.ma.is_masked(number):
+    if isinstance(number, bool | np.bool_ | str | bytes):
         _refuse(f"{number!r} is not a whole number of pixels")
     if not np.isreal(number) or number != np.floor(number) or not np.isfinite(number):
         _refuse(f"{number!r} is not a whole number of pixels")

@@ -168,8 +168,7 @@ def sigma(values: Pixels, ignore: Ignore = None) -> float:
     if not used.size:
         return math.nan
     reference = float(used.min())
-    # About the mean: about the lowest pixel, one dead pixel would cost digits.
-    return math.sqrt(_moments(used, reference, _moments(used, reference).mean).variance)
+    return math.sqrt(_moments(used, reference).variance)
 
 
 def clipped(
@@ -320,30 +319,37 @@ def _scalar(dtype: np.dtype[Any], reference: float, offset: float) -> float:
 
 
 def _moments(used: Pixels, reference: float, centre: float = 0.0, limit: float = math.inf) -> _Moments:
-    """Moments of the pixels within ``limit`` of ``centre``, which counts from ``reference`` as the mean does.
+    """Moments of the pixels within ``limit`` of ``centre``, which counts from ``reference`` as the mean does."""
+    found = _moments_about(used, reference, centre, limit, centre)
+    # Far from the mean the two sums cancel: clipping one of two distant levels would make a width from nothing.
+    if found.variance < 1e-2 * (found.mean - centre) ** 2:
+        return _moments_about(used, reference, centre, limit, found.mean)
+    return found
 
-    Works in chunks that stay in cache: no second plane, and none in float64.
-    """
-    reach = min(limit, max(abs(float(edge) - reference - centre) for edge in (used.min(), used.max())))
+
+def _moments_about(used: Pixels, reference: float, centre: float, limit: float, origin: float) -> _Moments:
+    """`_moments`, summed about ``origin``, in chunks that stay in cache: no second plane, none in float64."""
+    span = max(abs(float(edge) - reference - origin) for edge in (used.min(), used.max()))
+    reach = min(span, limit + abs(origin - centre))
     first, second = _Sum(reach, used.size), _Sum(reach * reach, used.size)
-    count = 0
+    kept = 0
     for start in range(0, used.size, _CHUNK):
         chunk = used[start : start + _CHUNK].astype(np.float64)
         chunk -= reference
-        chunk -= centre
-        if limit < math.inf or math.isnan(limit):
-            chunk = chunk[np.abs(chunk) <= limit]
-        count += chunk.size
+        if limit != math.inf:
+            chunk = chunk[np.abs(chunk - centre) <= limit]
+        chunk -= origin
+        kept += chunk.size
         first.add(chunk)
         second.add(chunk * chunk)
-    return _from_sums(count, centre, first.total, second.total)
+    return _from_sums(kept, origin, first.total, second.total)
 
 
-def _from_sums(count: int, centre: float, first: float, second: float) -> _Moments:
-    if not count:
+def _from_sums(kept: int, origin: float, first: float, second: float) -> _Moments:
+    if not kept:
         return _Moments(0, math.nan, math.nan)
-    variance = max(second - first * first / count, 0.0) / (count - 1) if count > 1 else math.nan
-    return _Moments(count, centre + first / count, variance)
+    variance = max(second - first * first / kept, 0.0) / (kept - 1) if kept > 1 else math.nan
+    return _Moments(kept, origin + first / kept, variance)
 
 
 class _Sum:

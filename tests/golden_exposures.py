@@ -70,8 +70,8 @@ def detector(amps):
 
 
 def pixels(entry, arrays, name):
-    """The three planes of a masked image of a case."""
-    planes = (arrays[f"{name}.{plane}"] for plane in ("image", "mask", "variance"))
+    """A copy of the three planes of a masked image of a case."""
+    planes = (arrays[f"{name}.{plane}"].copy() for plane in ("image", "mask", "variance"))
     return MaskedImage(*planes, MaskPlanes(entry["maskPlanes"]))
 
 

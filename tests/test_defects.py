@@ -204,10 +204,12 @@ def test_all_bad_rows_of_a_table_are_named(tmp_path):
         Defects.from_table(region)
 
 
-def test_missing_values_are_refused():
-    table = Table({"x0": [1], "y0": [0], "width": [1], "height": [1]}, masked=True)
-    table["width"].mask = [True]
-    with pytest.raises(DefectsError, match="row 1: "):
+def test_missing_and_infinite_values_are_refused():
+    table = Table({"x0": [1, 1], "y0": [0, 0], "width": [1.0, np.inf], "height": [1, 1]}, masked=True)
+    table["width"].mask = [True, False]
+    with pytest.raises(
+        DefectsError, match=r"(?s)row 1: .*not a whole number.*row 2: .*inf\)? is not a whole"
+    ):
         Defects.from_table(table)
 
 
@@ -228,6 +230,15 @@ def test_files_that_hold_no_defects_are_named(tmp_path):
 def test_writing_needs_a_known_suffix(tmp_path):
     with pytest.raises(DefectsError, match=r"defects\.txt'; name it \.fits or \.ecsv"):
         Defects(BOXES).write(tmp_path / "defects.txt")
+
+
+def test_a_reader_of_the_old_file_is_not_disturbed(tmp_path):
+    path = tmp_path / "defects.ecsv"
+    Defects(BOXES).write(path)
+    before = path.read_bytes()
+    with path.open("rb") as reader:
+        Defects().write(path)
+        assert reader.read() == before
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch):

@@ -33,9 +33,7 @@ def test_bias(entry, inputs, outputs):
 
 def dark_pair(entry, inputs, **values):
     params = entry["params"]
-    science = exposure(
-        entry, inputs, "maskedImage", visit=VisitInfo(dark_s=params["expScale"]), **values
-    )
+    science = exposure(entry, inputs, "maskedImage", visit=VisitInfo(dark_s=params["expScale"]), **values)
     dark = exposure(entry, inputs, "dark", visit=VisitInfo(dark_s=params["darkScale"]))
     return science, dark
 
@@ -135,9 +133,7 @@ def test_nan_flags(entry, inputs, outputs):
     )
 
 
-@pytest.mark.parametrize(
-    ("entry", "inputs", "outputs"), cases_where("IsrTask.maskEdges", level="DETECTOR")
-)
+@pytest.mark.parametrize(("entry", "inputs", "outputs"), cases_where("IsrTask.maskEdges", level="DETECTOR"))
 def test_edge_flags(entry, inputs, outputs):
     params, science = entry["params"], exposure(entry, inputs, "maskedImage")
     make_task().maskEdges(science, params["numEdgePixels"], params["maskPlane"])

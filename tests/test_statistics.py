@@ -59,6 +59,12 @@ def test_a_pixel_at_the_limit_is_kept():
     assert statistics.clipped(pixels, math.nextafter(limit, 0), 1).count == 4
 
 
+def test_a_level_far_from_the_median_gets_no_width_from_rounding():
+    # The second pass keeps only the three pixels of 1, 450 below its centre.
+    pixels = np.array([975, 933, 975, 900, -73, 1, 1, 1], np.float32)
+    assert statistics.clipped(pixels, 0.75, 2).sigma == 0.0
+
+
 def test_a_constant_frame_has_no_width():
     found = statistics.clipped(np.full((5, 7), 3.25, np.float32))
     assert (found.mean, found.sigma, found.median, found.count) == (3.25, 0.0, 3.25, 35)

@@ -62,20 +62,15 @@ def saturation_from_pile_up(image: npt.NDArray[Any], safe: float) -> int | None:
     ``safe`` times the left edge of the most populated of 100 equal bins from 60000 to the highest finite
     pixel plus one, rounded down; the lowest of equally populated bins. Edges and product are float32.
     """
-    highest = _highest(image)
-    if not highest > HIGH:
+    # Few pixels are that bright: one look at the frame, then only at those.
+    bright = np.ravel(image)[np.flatnonzero(image >= HIGH)]
+    bright = bright[np.isfinite(bright)]
+    if not bright.size or bright.max() <= HIGH:
         return None
-    top = np.float32(highest) + np.float32(1)
+    top = np.float32(bright.max()) + np.float32(1)
     edges = np.linspace(np.float32(HIGH), top, _PILE_UP_BINS + 1, dtype=np.float32)
-    counts, _ = np.histogram(image[image >= HIGH], edges)
+    counts, _ = np.histogram(bright, edges)
     return int(np.float32(safe) * edges[np.argmax(counts)])
-
-
-def _highest(image: npt.NDArray[Any]) -> float:
-    """The largest finite pixel, -inf when there is none."""
-    if image.dtype.kind == "f":
-        return float(np.max(image, where=np.isfinite(image), initial=-np.inf))
-    return float(image.max())
 
 
 def _saturation(exposure: Exposure, safe: float, faults: list[str]) -> float:

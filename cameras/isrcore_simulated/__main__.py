@@ -18,11 +18,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=1, help="equal seeds give equal files (default: 1)")
     given = parser.parse_args(arguments)
     try:
-        paths = write_night(CAMERA, given.folder, given.seed)
+        write_night(CAMERA, given.folder, given.seed)
     except OSError as fault:
         print(f"error: {fault}", file=sys.stderr)
         return 1
-    print("\n".join(summary(paths)))
+    print(summary(given.folder))
     return 0
 
 

@@ -8,7 +8,6 @@ corrections, so what they give back can be compared with what went in.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +54,10 @@ SHOTS = (
 
 @attrs.frozen(eq=False)
 class Truth:
-    """What one detector is like. ``response`` relative, ``bias`` in adu, ``stars`` in electron/s; assembled."""
+    """What one detector is like, pixel by assembled pixel.
+
+    ``response`` is relative, ``bias`` in adu, ``stars`` in electron/s.
+    """
 
     response: Plane
     bias: Plane
@@ -65,8 +67,8 @@ class Truth:
 def write_night(camera: Camera, folder: Path, seed: int = 1) -> list[Path]:
     """Write five biases, three darks, five flats and two science frames; equal seeds give equal files.
 
-    One file per shot with an extension per detector, as the camera writes them. Raises FileExistsError
-    rather than writing over a night.
+    One file per shot with an extension per detector, as the camera writes them, and ``defects/`` with a table
+    per detector. Raises FileExistsError rather than writing over a night.
     """
     paths = [folder / f"{shot.name}.fits" for shot in SHOTS]
     there = [path.name for path in paths if path.exists()]
@@ -78,8 +80,11 @@ def write_night(camera: Camera, folder: Path, seed: int = 1) -> list[Path]:
         hdus = [fits.PrimaryHDU(header=fits.Header(_cards(shot, number)))]
         for detector in camera.detectors:
             raw = expose(detector, truths[detector.name], shot, _generator(seed, number, detector.id))
-            hdus.append(fits.ImageHDU(raw, fits.Header(_position(detector, shot)), name=detector.name))
-        fits.HDUList(hdus).writeto(path, checksum=True)
+            hdus.append(fits.ImageHDU(raw, fits.Header(_position(detector, shot))))
+            # Not through name=, which would turn it into capitals.
+            hdus[-1].header["EXTNAME"] = detector.name
+        fits.HDUList(hdus).writeto(path)
+    _write_defects(camera, folder / "defects")
     return paths
 
 
@@ -166,11 +171,22 @@ def _position(detector: Detector, shot: Shot) -> dict[str, Any]:
     }
 
 
-def summary(paths: list[Path]) -> Iterator[str]:
-    """What was written and what to do with it, line by line."""
-    folder = paths[0].parent
-    counts = {kind: sum(shot.kind == kind for shot in SHOTS) for kind in ("bias", "dark", "flat", "science")}
-    told = ", ".join(f"{count} {kind}" for kind, count in counts.items())
-    yield f"wrote {len(paths)} raw files of the simulated camera to {folder}: {told}"
-    yield "next:"
-    yield f"  isr calibrate bias {folder}/bias*.fits -o bias.fits"
+def _write_defects(camera: Camera, folder: Path) -> None:
+    """A table per detector: x0, y0, width and height of what is known to be bad."""
+    folder.mkdir(exist_ok=True)
+    for detector in camera.detectors:
+        dead = f"{DEAD_COLUMN} 0 1 {detector.shape[0]}\n" if detector.id == 0 else ""
+        (folder / f"{detector.name}.txt").write_text(f"# x0 y0 width height\n{dead}")
+
+
+def summary(folder: Path) -> str:
+    """What was written and what to do with it."""
+    kinds = ("bias", "dark", "flat", "science")
+    told = ", ".join(f"{sum(shot.kind == kind for shot in SHOTS)} {kind}" for kind in kinds)
+    return f"""wrote {len(SHOTS)} raw files of the simulated camera to {folder}: {told}
+and the known bad pixels of its detectors to {folder / "defects"}
+next, make masters and correct the science frames:
+  isr calibrate bias {folder}/bias*.fits -o masters
+  isr calibrate dark {folder}/dark*.fits --bias masters -o masters
+  isr calibrate flat {folder}/flat*.fits --bias masters --dark masters -o masters
+  isr run {folder}/science*.fits --bias masters --dark masters --flat masters -o products"""

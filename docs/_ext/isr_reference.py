@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import inspect
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import attrs
@@ -23,7 +23,11 @@ MARKER = re.compile(r"^<!-- isr: ([a-z-]+)((?: \S+)*) -->$", re.MULTILINE)
 
 def expand(text: str, registry: Registry) -> str:
     """The text with every marker replaced by its table. Raises KeyError for a table that is not known."""
-    return MARKER.sub(lambda found: "\n".join(TABLES[found[1]](registry, *found[2].split())), text)
+
+    def table(found: re.Match[str]) -> str:
+        return "\n".join(TABLES[found[1]](registry, *found[2].split()))
+
+    return MARKER.sub(table, text)
 
 
 def names_in(text: str, table: str) -> list[str]:
@@ -41,7 +45,7 @@ def render_table(head: Iterable[str], rows: Iterable[Iterable[Any]]) -> Iterator
     yield ""
 
 
-def code(values: Iterable[Any], otherwise: str = "–") -> str:
+def code(values: Iterable[Any], otherwise: str = "none") -> str:
     """Values set as code, with commas between them."""
     return ", ".join(f"`{value}`" for value in values) or otherwise
 
@@ -99,13 +103,19 @@ def step_table(registry: Registry) -> Iterator[str]:
 
 def contract_rows(spec: StepSpec, registry: Registry) -> Iterator[tuple[str, str]]:
     """A contract, line by line."""
-    yield "switch", f"`{spec.flag}`, {_default_of(spec)} by default" if spec.flag else "none, always considered"
+    yield (
+        "switch",
+        f"`{spec.flag}`, {_default_of(spec)} by default" if spec.flag else "none, always considered",
+    )
     yield "needs the exposure to be", code(sorted(spec.requires))
     yield "waits, if planned, for", code(sorted(spec.after))
     yield "afterwards it is", code(sorted(spec.provides))
     yield "calibrations", code(sorted(spec.calibrations))
     yield "mask planes it may set", code(sorted(spec.planes))
-    yield "unit", f"{code([spec.unit_in] if spec.unit_in else [], 'any')} → {code([spec.unit_out] if spec.unit_out else [], 'the same')}"  # noqa: E501
+    yield (
+        "unit",
+        f"{code([spec.unit_in] if spec.unit_in else [], 'any')} → {code([spec.unit_out] if spec.unit_out else [], 'the same')}",
+    )  # noqa: E501
     yield "a second time", "refused" if spec.once else "allowed"
     yield "reach", "the whole detector" if spec.reach is None else f"{spec.reach} pixels"
     yield "implemented by", "; ".join(implementations(spec, registry))
@@ -214,7 +224,7 @@ def api(_registry: Registry, *names: str) -> Iterator[str]:
 
 _API_OPTIONS = {"automodule": ("   :members:",), "autoclass": ("   :members:",)}
 
-TABLES = {
+TABLES: dict[str, Callable[..., Iterator[str]]] = {
     "api": api,
     "cameras": camera_table,
     "commands": command_table,

@@ -20,11 +20,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-_BLOCK = re.compile(r"^```(python|toml|console)\n(.*?)^```\n(\n?```text\n.*?^```\n)?", re.MULTILINE | re.DOTALL)
+_BLOCK = re.compile(
+    r"^```(python|toml|console)\n(.*?)^```\n(\n?```text\n.*?^```\n)?", re.MULTILINE | re.DOTALL
+)
 _FILE = re.compile(r"# file: (\S+)\n")
 _COMMAND = re.compile(r"^\$ ((?:.*\\\n)*.*)\n", re.MULTILINE)
-# The one thing that no two runs share.
-_SECONDS = re.compile(r"\b\d+\.\d+(?= s\b)")
+# The one thing that no two runs share: in the tables of `isr run`, the column before the product.
+_SECONDS = re.compile(r"\b\d+\.\d\d(?= +\S+\.fits\b)")
 
 NIGHT = "python -m isrcore_simulated night"
 
@@ -62,8 +64,8 @@ def _answers(body: str) -> Iterator[str]:
 
 
 def _timeless(output: str) -> str:
-    """Durations as dashes, and no blanks at the ends of lines."""
-    return "".join(line.rstrip() + "\n" for line in _SECONDS.sub("0.0", output).splitlines())
+    """Durations as 0.01, and no blanks at the ends of lines."""
+    return "".join(line.rstrip() + "\n" for line in _SECONDS.sub("0.01", output).splitlines())
 
 
 def _shell(command: str) -> str:

@@ -45,8 +45,14 @@ def show_cameras(arguments: argparse.Namespace) -> int:
     return OK
 
 
+def camera_owners(registry: Registry) -> dict[str, str]:
+    """The plugin that each camera comes from, by the camera's name."""
+    return {camera.name: plugin for plugin, found in registry._results("isr_cameras") for camera in found}
+
+
 def _show_all(registry: Registry) -> None:
     """A line per camera."""
+    owners = camera_owners(registry)
     table = make_table(
         ("camera", "plugin", "detectors", "amplifiers", "shape", "description"),
         numbers=("detectors", "amplifiers"),
@@ -54,10 +60,8 @@ def _show_all(registry: Registry) -> None:
     for name, camera in registry.cameras.items():
         amplifiers = sum(len(detector.amplifiers) for detector in camera.detectors)
         shapes = sorted({_shape(detector.shape) for detector in camera.detectors})
-        plugin = registry.camera_plugin(name)
-        table.add_row(
-            name, plugin, str(len(camera.detectors)), str(amplifiers), ", ".join(shapes), camera.description
-        )
+        count = str(len(camera.detectors))
+        table.add_row(name, owners[name], count, str(amplifiers), ", ".join(shapes), camera.description)
     make_console().print(table)
 
 

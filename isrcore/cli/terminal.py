@@ -27,9 +27,9 @@ def make_console(*, stderr: bool = False) -> Console:
     return Console(file=stream, markup=False, highlight=False, emoji=False, width=width)
 
 
-def make_table(columns: Sequence[str], *, title: str = "", numbers: Sequence[str] = ()) -> Table:
+def make_table(columns: Sequence[str], *, numbers: Sequence[str] = ()) -> Table:
     """An empty table; columns among ``numbers`` are aligned to the right. Narrow terminals fold cells."""
-    table = Table(box=box.SIMPLE_HEAD, title=title or None, title_justify="left", title_style="bold")
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
     for column in columns:
         table.add_column(column, overflow="fold", justify="right" if column in numbers else "left")
     return table

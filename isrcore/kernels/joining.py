@@ -39,7 +39,7 @@ def _stay_neighbours(left: Gather, right: Gather) -> bool:
 def join_placed(placed: Sequence[Placed]) -> list[Placed]:
     """The same operation of several amplifiers, with those side by side made one where possible."""
     joined: list[Placed] = []
-    for one in sorted(placed, key=lambda p: (p.box.y0, p.box.x0)):
+    for one in sorted(map(simplified, placed), key=lambda p: (p.box.y0, p.box.x0)):
         both = _join(joined[-1], one) if joined else None
         if both is None:
             joined.append(one)
@@ -89,6 +89,20 @@ def _join_operands(a: Any, b: Any, width_a: int, width_b: int) -> Any:
     if isinstance(a, np.ndarray) and isinstance(b, np.ndarray):
         return _join_views(a, b)
     return None
+
+
+def simplified(placed: Placed) -> Placed:
+    """The same operation with columns that hold one value as that number."""
+    op = placed.op
+    changes = {name: _simple(getattr(op, name)) for name in op.operands}
+    return Placed(attrs.evolve(op, **changes), placed.box) if changes else placed
+
+
+def _simple(operand: Any) -> Any:
+    """A number for a column of one value; anything else as it is."""
+    if isinstance(operand, np.ndarray) and operand.shape[1] == 1 and (operand == operand[0]).all():
+        return operand[0, 0]
+    return operand
 
 
 def _is_row(operand: Any) -> bool:

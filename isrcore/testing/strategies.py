@@ -307,8 +307,8 @@ def ops(shape: tuple[int, int]) -> st.SearchStrategy[Op]:
     flagged = st.lists(boxes(shape, 1), max_size=4).map(tuple)
     return st.one_of(
         arithmetic,
-        st.builds(SetVariance, st.floats(0.5, 4.0), operands(shape, 4.0, 0.5), planes),
-        st.builds(FlagAbove, st.floats(-100.0, 300.0), bits),
+        st.builds(SetVariance, operands(shape, 1.5, 0.1), operands(shape, 4.0, 0.5), planes),
+        st.builds(FlagAbove, operands(shape, 100.0, 50.0), bits),
         st.builds(FlagNonFinite, bits),
         st.builds(FlagNonPositiveVariance, bits),
         boxes(shape).flatmap(lambda box: st.builds(OrMask, masks(box.shape), st.just(box))),
@@ -335,6 +335,14 @@ def configs(draw: st.DrawFn, registry: Registry, **fixed: Any) -> Config:
         config.set(name, value)
     _settle(config, registry, wanted)
     return config
+
+
+@st.composite
+def runs(draw: st.DrawFn, registry: Registry, **fixed: Any) -> tuple[Config, Exposure, dict[str, Any]]:
+    """All that one run needs: a config (``fixed`` as for `configs`), a raw exposure, and inputs by kind."""
+    detector = draw(detectors())
+    config = draw(configs(registry, **fixed))
+    return config, draw(raw_exposures(detector)), draw(calibrations_for(detector))
 
 
 #: Without these nothing else can run on raw pixels.

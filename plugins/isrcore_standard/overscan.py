@@ -51,7 +51,7 @@ class OverscanConfig(Config):
     )  # fmt: skip
     numSigmaClip: float = field(3.0, "Pixels further than this many sigma do not count.", minimum=0.0)
     isInt: bool = field(
-        True, "Round pixels down to integers for medians, which then interpolate among equal values."
+        True, "Truncate pixels to integers for medians, which then interpolate among equal values."
     )
     maxDev: float = field(
         1000.0,
@@ -217,7 +217,8 @@ class Overscan(PixelStep):
         uses_integers = self.config.isInt and self.config.fitType.startswith("MEDIAN")
         reference = float(math.floor(centre)) if uses_integers else centre
         turn = np.asarray if _knows_rows(box, amp) else np.transpose
-        return fit_level(self.config, turn(image - np.float32(reference)), turn(ignore)), reference
+        values = image - np.float32(reference)
+        return fit_level(self.config, turn(values), turn(ignore), reference), reference
 
     def _unusable(self) -> tuple[str, str]:
         """Planes of pixels that say nothing about noise."""

@@ -32,14 +32,16 @@ class Fit:
     variance_factor: Any
 
 
-def fit_level(config: Any, values: npt.NDArray[np.float32], ignore: npt.NDArray[np.bool_]) -> Fit:
-    """Fit lines of overscan pixels, shape (lines, pixels of a line), counted from a reference.
+def fit_level(
+    config: Any, values: npt.NDArray[np.float32], ignore: npt.NDArray[np.bool_], reference: float
+) -> Fit:
+    """Fit lines of overscan pixels, shape (lines, pixels of a line), counted from ``reference`` (adu).
 
-    ``config`` has ``fitType``, ``isInt`` and ``numSigmaClip``. The model is NaN when no pixel is left;
-    pixels that are no number must be ignored.
+    ``config`` has ``fitType``, ``isInt`` and ``numSigmaClip``; whole counts need an integer reference. The
+    model is NaN when no pixel is left. Pixels that are no number must be ignored.
     """
     if config.fitType.endswith("_PER_ROW"):
-        return _fit_lines(config, values, ignore)
+        return _fit_lines(config, values, ignore, reference)
     count = max(int(np.count_nonzero(~ignore)), 1)
     if config.fitType == "MEAN":
         return Fit(statistics.mean(values, ignore), 1 / count)
@@ -47,16 +49,22 @@ def fit_level(config: Any, values: npt.NDArray[np.float32], ignore: npt.NDArray[
         found = statistics.clipped(values, config.numSigmaClip, ignore=ignore)
         return Fit(found.mean, 1 / max(found.count, 1))
     if config.isInt:
-        return Fit(statistics.tie_median(_integers(values, ignore), ignore), _MEDIAN_FACTOR / count)
+        whole = _truncated(values, ignore, reference)
+        return Fit(statistics.tie_median(whole, ignore), _MEDIAN_FACTOR / count)
     return Fit(statistics.median(values, ignore), _MEDIAN_FACTOR / count)
 
 
-def _integers(values: npt.NDArray[np.float32], ignore: npt.NDArray[np.bool_]) -> npt.NDArray[np.int32]:
-    """Whole counts: pixels rounded down, ignored ones zero."""
-    return np.where(ignore, np.float32(0), np.floor(values)).astype(np.int32)
+def _truncated(
+    values: npt.NDArray[np.float32], ignore: npt.NDArray[np.bool_], reference: float
+) -> npt.NDArray[np.int32]:
+    """Pixels truncated towards zero adu, again counted from the reference; ignored ones are zero."""
+    origin = np.float32(reference)
+    return np.where(ignore, np.float32(0), np.trunc(values + origin) - origin).astype(np.int32)
 
 
-def _fit_lines(config: Any, values: npt.NDArray[np.float32], ignore: npt.NDArray[np.bool_]) -> Fit:
+def _fit_lines(
+    config: Any, values: npt.NDArray[np.float32], ignore: npt.NDArray[np.bool_], reference: float
+) -> Fit:
     """One level per line from pixels near the line's median; empty lines take their neighbours'."""
     # Rejecting a good pixel now and then does not widen a level's distribution: count before rejecting.
     count = np.count_nonzero(~ignore, axis=1)
@@ -66,7 +74,7 @@ def _fit_lines(config: Any, values: npt.NDArray[np.float32], ignore: npt.NDArray
     else:
         factor = _MEDIAN_FACTOR
         if config.isInt:
-            model = statistics.tie_median_rows(_integers(values, ignore), ignore)
+            model = statistics.tie_median_rows(_truncated(values, ignore, reference), ignore)
         else:
             model = statistics.median_rows(values, ignore)
     return Fit(_filled(model), factor / np.maximum(count, 1))

@@ -118,6 +118,7 @@ def test_none_nan_and_odd_text_are_read_back() -> None:
     fresh = read_back(config)
     assert (fresh.text, fresh.zeros, fresh.group.seeing) == (config.text, config.zeros, None)
     assert math.isnan(fresh.level)
+    assert read_back(LawConfig(text="none")).text == "none"
 
 
 @settings(deadline=None, max_examples=80)
