@@ -14,13 +14,14 @@ import os
 import re
 import uuid
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import attrs
 import numpy as np
+import numpy.typing as npt
 from astropy.io import fits
 from astropy.io.fits import Header
 from astropy.time import Time
@@ -29,7 +30,7 @@ from astropy.wcs import WCS
 
 from isrcore.camera import Amplifier, Detector
 from isrcore.exposure import Exposure, HistoryEntry, VisitInfo
-from isrcore.geometry import Box
+from isrcore.fits_columns import escape, make_table, read_rows, text_column, unescape
 from isrcore.image import MaskedImage, MaskPlanes, Pixels
 from isrcore.raw import without_file_keywords
 
@@ -90,11 +91,13 @@ def write_exposure(
     overwrite: bool = False,
     config_text: str = "",
     provenance: Mapping[str, str] | None = None,
+    extra: Mapping[str, npt.NDArray[Any]] | None = None,
 ) -> None:
     """Write an exposure as a product that exists complete or not at all.
 
     ``compress`` makes lossless tile-compressed images (None: when the name ends in ``.fz``). ``config_text``
-    and ``provenance`` travel along for `read_config` and `read_provenance`. ``measured``, ``source`` and
+    and ``provenance`` travel along for `read_config` and `read_provenance`; ``extra`` images, numbers of the
+    exposure's shape by the name of their HDU, for `read_extra`. ``measured``, ``source`` and
     ``digest`` are not written, nor header cards that describe a file rather than an exposure. Raises
     `FitsError`; then a product that was there before is untouched.
     """
@@ -106,6 +109,7 @@ def write_exposure(
         try:
             hdus = fits.HDUList([*_image_hdus(exposure, squeeze), *_table_hdus(exposure)])
             hdus += _text_hdus(config_text, provenance or {})
+            hdus += _extra_hdus(extra or {}, {hdu.name for hdu in hdus}, squeeze)
             hdus[0].header["NEXTEND"] = (len(hdus) - 1, "number of extensions")
             _write_atomically(hdus, target)
         except (OSError, ValueError, fits.VerifyError) as fault:
@@ -128,13 +132,13 @@ def read_exposure(path: str | Path) -> Exposure:
         return Exposure(
             _read_planes(hdus),
             _read_detector(hdus["ISR_DETECTOR"]),
-            camera=_unescape(primary["ISRCAM"]),
+            camera=unescape(primary["ISRCAM"]),
             visit=_read_visit(primary),
             header=_without_own_cards(primary),
             wcs=WCS(image.header, fix=False) if "WCSAXES" in image.header else None,
             unit=image.header["BUNIT"],
-            facts=frozenset(_unescape(primary[card]) for card in primary if _FACT.fullmatch(card)),
-            history=tuple(HistoryEntry(**row) for row in _read_rows(hdus["ISR_HISTORY"], HistoryEntry)),
+            facts=frozenset(unescape(primary[card]) for card in primary if _FACT.fullmatch(card)),
+            history=tuple(HistoryEntry(**row) for row in read_rows(hdus["ISR_HISTORY"], HistoryEntry)),
             source=str(path),
             digest="-".join(_datasum(hdu) for hdu in _planes_of(hdus)),
         )
@@ -152,6 +156,15 @@ def read_provenance(path: str | Path) -> dict[str, str]:
     with _open_product(path) as hdus:
         keys, values = _read_texts(path, hdus, "ISR_PROVENANCE", "key", "value")
         return dict(zip(keys, values, strict=True))
+
+
+def read_extra(path: str | Path, name: str) -> npt.NDArray[Any]:
+    """An extra image a product was written with. Raises `FitsError`, also when there is none of that name."""
+    with _open_product(path) as hdus:
+        if name not in hdus:
+            raise FitsError(f"product {str(path)!r} has no image {name!r}; it has {', '.join(hdus)}")
+        _verify(path, [hdus[name]])
+        return _read_plane(hdus[name])
 
 
 def _obstacles(target: Path, overwrite: bool) -> Iterator[str]:
@@ -259,7 +272,7 @@ def _card(keyword: str, value: Any) -> fits.Card:
     """A card that gives back the value it got; what FITS has no number for becomes a text."""
     if isinstance(value, float) and not math.isfinite(value):
         value = str(value)
-    return _exact(fits.Card(keyword, _escape(value) if isinstance(value, str) else value))
+    return _exact(fits.Card(keyword, escape(value) if isinstance(value, str) else value))
 
 
 def _exact(card: fits.Card) -> fits.Card:
@@ -291,8 +304,8 @@ def _to_text(date: Time) -> str:
 
 def _table_hdus(exposure: Exposure) -> Iterator[fits.BinTableHDU]:
     """History and detector."""
-    yield _table("ISR_HISTORY", HistoryEntry, exposure.history)
-    table = _table("ISR_DETECTOR", Amplifier, exposure.detector.amplifiers)
+    yield make_table("ISR_HISTORY", HistoryEntry, exposure.history)
+    table = make_table("ISR_DETECTOR", Amplifier, exposure.detector.amplifiers)
     for name, keyword in _DETECTOR_CARDS.items():
         value = getattr(exposure.detector, name)
         if isinstance(value, tuple):
@@ -300,70 +313,6 @@ def _table_hdus(exposure: Exposure) -> Iterator[fits.BinTableHDU]:
         else:
             table.header.append(_card(keyword, value))
     yield table
-
-
-@attrs.frozen
-class _Kind:
-    """How values of one type of field are stored in a column."""
-
-    format: str
-    encode: Callable[[Any], Any]
-    decode: Callable[[Any], Any]
-
-
-def _escape(text: str) -> str:
-    """Any text as printable ASCII; blanks at the ends are escaped because FITS drops them."""
-    plain = text.encode("unicode_escape").decode("ascii")
-    bare = plain.rstrip(" ")
-    return bare + r"\x20" * (len(plain) - len(bare))
-
-
-def _unescape(text: str) -> str:
-    """The text that was escaped."""
-    return text.encode("ascii").decode("unicode_escape")
-
-
-def _decode_floats(text: str) -> tuple[float, ...]:
-    """Numbers from a text with blanks between them."""
-    return tuple(float(number) for number in text.split())
-
-
-_KINDS = {
-    "str": _Kind("A", _escape, _unescape),
-    "int": _Kind("K", int, int),
-    "float": _Kind("D", float, float),
-    "bool": _Kind("L", bool, bool),
-    "Box": _Kind("4K", attrs.astuple, lambda numbers: Box(*(int(number) for number in numbers))),
-    # As text: columns of varying length are where readers differ, and repr gives every bit back.
-    "tuple[float, ...]": _Kind(
-        "A", lambda numbers: " ".join(repr(float(n)) for n in numbers), _decode_floats
-    ),
-}
-
-
-def _column(name: str, kind: _Kind, values: Iterable[Any]) -> fits.Column:
-    """A column of encoded values."""
-    encoded = [kind.encode(value) for value in values]
-    if kind.format != "A":
-        return fits.Column(name, kind.format, array=np.array(encoded))
-    width = max([1, *map(len, encoded)])
-    return fits.Column(name, f"{width}A", array=np.array(encoded, dtype=f"S{width}"))
-
-
-def _table(name: str, row_type: type, rows: Sequence[Any]) -> fits.BinTableHDU:
-    """A table with a column for each field of the rows' type."""
-    columns = [
-        _column(field.name, _KINDS[str(field.type)], [getattr(row, field.name) for row in rows])
-        for field in attrs.fields(row_type)
-    ]
-    return fits.BinTableHDU.from_columns(columns, nrows=len(rows), name=name)
-
-
-def _read_rows(hdu: Any, row_type: type) -> Iterator[dict[str, Any]]:
-    """The rows of a table as values of the fields of their type."""
-    kinds = {field.name: _KINDS[str(field.type)] for field in attrs.fields(row_type)}
-    for row in hdu.data:
-        yield {name: kind.decode(row[name]) for name, kind in kinds.items()}
 
 
 def _text_hdus(config_text: str, provenance: Mapping[str, str]) -> Iterator[fits.BinTableHDU]:
@@ -374,8 +323,16 @@ def _text_hdus(config_text: str, provenance: Mapping[str, str]) -> Iterator[fits
     }
     for name, columns in tables.items():
         if any(columns.values()):
-            made = [_column(column, _KINDS["str"], texts) for column, texts in columns.items()]
+            made = [text_column(column, texts) for column, texts in columns.items()]
             yield fits.BinTableHDU.from_columns(made, name=name)
+
+
+def _extra_hdus(extra: Mapping[str, npt.NDArray[Any]], taken: set[str], compress: bool) -> Iterator[Any]:
+    """Images beyond the exposure's own. Raises `FitsError` for a name that means something else."""
+    for name, image in extra.items():
+        if name in taken or name == "PRIMARY" or not _PLANE_NAME.fullmatch(name):
+            raise FitsError(f"extra image {name!r} cannot have that name; choose another one in capitals")
+        yield _plane_hdu(name, image, Header(), compress)
 
 
 def _read_texts(path: str | Path, hdus: Mapping[str, Any], name: str, *columns: str) -> list[list[str]]:
@@ -383,7 +340,7 @@ def _read_texts(path: str | Path, hdus: Mapping[str, Any], name: str, *columns: 
     if name not in hdus:
         return [[] for _ in columns]
     _verify(path, [hdus[name]])
-    return [[_unescape(text) for text in hdus[name].data[column]] for column in columns]
+    return [[unescape(text) for text in hdus[name].data[column]] for column in columns]
 
 
 @contextmanager
@@ -478,7 +435,7 @@ def _to_date(text: str) -> Time:
 
 
 _PARSERS: dict[str, Callable[[Any], Any]] = {
-    "str": _unescape,
+    "str": unescape,
     "int": int,
     "float": float,
     "Time | None": _to_date,
@@ -490,7 +447,7 @@ _PARSERS: dict[str, Callable[[Any], Any]] = {
 def _read_detector(hdu: Any) -> Detector:
     """The detector with its amplifiers."""
     header = hdu.header
-    values: dict[str, Any] = {"amplifiers": tuple(Amplifier(**row) for row in _read_rows(hdu, Amplifier))}
+    values: dict[str, Any] = {"amplifiers": tuple(Amplifier(**row) for row in read_rows(hdu, Amplifier))}
     for name, keyword in _DETECTOR_CARDS.items():
         parse = _PARSERS[str(getattr(attrs.fields(Detector), name).type)]
         if keyword in header:

@@ -93,6 +93,11 @@ class IsrTask(Task):
         self.config.freeze()
         self._steps = {name: self._make_step(name) for name in sorted(self.registry.specs)}
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle config, name, parent, camera and executor; plugins are found anew where it is unpickled."""
+        values = {"config": self.config, "name": self._name, "parentTask": self._parent}
+        return _rebuild, (type(self), {**values, "camera": self.camera, "executor": self.executor})
+
     def _make_step(self, name: str) -> Step:
         """The subtask of one step, knowing which plugin it comes from."""
         self.makeSubtask(name)
@@ -306,11 +311,19 @@ class IsrTask(Task):
     def maskNan(self, exposure: Exposure) -> None:
         """Flag pixels whose image or variance is not finite UNMASKEDNAN, in place.
 
-        Their number goes to the metadata item NUMNANS.
+        Their number goes to the metadata item NUMNANS, and to the log when there are any.
         """
         step = self._step("nanFlags")
         self._apply([step], exposure)
-        self.metadata.set("NUMNANS", step.metadata.scalar("flagged"))
+        count = step.metadata.scalar("flagged")
+        self.metadata.set("NUMNANS", count)
+        if count:
+            self.log.warning("%s has %d pixels that are not finite", exposure.label, count)
+
+
+def _rebuild(task_class: type[IsrTask], values: dict[str, Any]) -> IsrTask:
+    """The task that was pickled."""
+    return task_class(**values)
 
 
 def default_config(registry: Registry, camera: str = "") -> Config:

@@ -264,8 +264,10 @@ def _quantile(values: Pixels, fraction: float, ignore: Ignore) -> float:
     used = _used(values, ignore)
     if not used.size:
         return math.nan
-    ordered = np.partition(used, _ranks(used.size, fraction))
-    return _scalar(used.dtype, 0.0, _offset(ordered, fraction, 0.0))
+    ranks = _ranks(used.size, fraction)
+    ordered = np.partition(used, ranks)
+    reference = float(ordered[ranks[0]])
+    return _scalar(used.dtype, reference, _offset(ordered, fraction, reference))
 
 
 def _ranks(count: int, fraction: float) -> list[int]:
@@ -319,9 +321,9 @@ def _scalar(dtype: np.dtype[Any], reference: float, offset: float) -> float:
 
 
 def _moments(used: Pixels, reference: float, centre: float = 0.0, limit: float = math.inf) -> _Moments:
-    """Moments of the pixels within ``limit`` of ``centre``, which counts from ``reference`` as the mean does."""
+    """Moments of the pixels within ``limit`` of ``centre``, which like the mean counts from ``reference``."""
     found = _moments_about(used, reference, centre, limit, centre)
-    # Far from the mean the two sums cancel: clipping one of two distant levels would make a width from nothing.
+    # Far from the mean the sums cancel, and rounding would give a width to pixels that are all equal.
     if found.variance < 1e-2 * (found.mean - centre) ** 2:
         return _moments_about(used, reference, centre, limit, found.mean)
     return found

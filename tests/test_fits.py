@@ -132,6 +132,22 @@ def test_views_are_written_and_left_alone(tmp_path: Path) -> None:
     assert read_exposure(tmp_path / "p.fits").image.tobytes() == turned.image.tobytes()
 
 
+def test_pixels_keep_their_bytes_while_they_are_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The writer swaps bytes in place wherever it may; another thread would read nonsense."""
+    may_swap: list[bool] = []
+    write = fits.HDUList.writeto
+
+    def watched(hdus: fits.HDUList, *args: Any, **options: Any) -> None:
+        may_swap.extend(hdus[name].data.flags.writeable for name in ("IMAGE", "MASK", "VARIANCE"))
+        write(hdus, *args, **options)
+
+    monkeypatch.setattr(fits.HDUList, "writeto", watched)
+    write_exposure(exposure(), tmp_path / "p.fits")
+    assert may_swap == [False, False, False]
+
+
 def test_config_and_provenance_travel_along(tmp_path: Path) -> None:
     path = tmp_path / "p.fits"
     config = 'name = "é\\\\"\n\n[dark]\nscale = 1.0  \n'
@@ -149,7 +165,8 @@ def test_a_product_without_them_has_none(tmp_path: Path) -> None:
 def test_compression_follows_the_name_unless_told(tmp_path: Path) -> None:
     write_exposure(exposure(), tmp_path / "a.fits", compress=True)
     write_exposure(exposure(), tmp_path / "b.fits.fz", compress=False)
-    for name, wanted in (("a.fits", True), ("b.fits.fz", False)):
+    write_exposure(exposure(), tmp_path / "c.fits.fz")
+    for name, wanted in (("a.fits", True), ("b.fits.fz", False), ("c.fits.fz", True)):
         with fits.open(tmp_path / name) as hdus:
             assert isinstance(hdus["IMAGE"], fits.CompImageHDU) is wanted
 

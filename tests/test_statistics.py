@@ -25,6 +25,11 @@ def test_median_of_integers_is_interpolated_among_ties(values, expected):
     assert statistics.tie_median(np.array(values, np.uint16)) == pytest.approx(expected, abs=2e-10)
 
 
+def test_an_integer_offset_moves_the_median_without_rounding():
+    counts = np.array([990] * 10 + [31073] * 67)
+    assert statistics.tie_median(counts + 100_000) == statistics.tie_median(counts) + 100_000
+
+
 def test_quartiles_of_a_single_integer_are_that_integer():
     assert statistics.quartiles(np.array([7])) == (7.0, 7.0, 7.0)
 

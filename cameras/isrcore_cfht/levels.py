@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,10 @@ from isrcore import Calibrations, Config, Exposure, Step, StepError, field, step
 # of early files, whose RDNOISE holds the noise of the whole CCD.
 HIGH = 60000
 _PILE_UP_BINS = 100
+_REMEDY = (
+    "put these cards into the header of the extension, or choose another implementation of 'levels', "
+    "which takes the levels of the camera table"
+)
 
 
 class MegaCamLevelsConfig(Config):
@@ -37,6 +41,17 @@ class MegaCamLevels(Step):
 
     spec, camera, ConfigClass = stepspecs.LEVELS, "MegaCam", MegaCamLevelsConfig
 
+    def problems(self, exposure: Exposure, calibrations: Calibrations) -> Iterator[str]:
+        """Cards that the amplifiers need and the header does not give."""
+        faults: list[str] = []
+        for name in exposure.detector.amplifier_names:
+            _amplifier_levels(exposure.header, name, faults)
+        if faults:
+            yield (
+                f"{exposure.label}: header does not give the levels of the amplifiers\n    "
+                + "\n    ".join([*dict.fromkeys(faults), _REMEDY])
+            )
+
     def run(self, exposure: Exposure, calibrations: Calibrations) -> None:
         """Give the exposure a detector with these levels. Raises `StepError` listing unusable cards."""
         faults: list[str] = []
@@ -44,13 +59,8 @@ class MegaCamLevels(Step):
         values = {name: _amplifier_levels(exposure.header, name, faults) for name in names}
         saturation = _saturation(exposure, self.config.safe, faults)
         if faults:
-            cards = "\n  ".join(dict.fromkeys(faults))
-            raise StepError(
-                f"{exposure.label}: header does not give the levels of amplifiers {', '.join(names)}\n"
-                f"  {cards}\n"
-                "  put the cards of the extension into the exposure's header, or choose another "
-                "implementation of 'levels', which takes the levels of the camera table"
-            )
+            cards = "\n  ".join([*dict.fromkeys(faults), _REMEDY])
+            raise StepError(f"{exposure.label}: header does not give the levels of the amplifiers\n  {cards}")
         self.log.info("saturation of %s set to %g adu", exposure.label, saturation)
         changes = {name: {**levels, "saturation": saturation} for name, levels in values.items()}
         exposure.detector = exposure.detector.with_amplifiers(**changes)

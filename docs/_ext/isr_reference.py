@@ -65,8 +65,13 @@ def hook_table(registry: Registry) -> Iterator[str]:
     """Every hook: how it is called, what it answers, who implements it."""
     for name, function in hooks().items():
         users = [plugin.name for plugin in registry.plugins if name in plugin.hooks]
-        yield from (f"## `{name}`", "", "```text", f"{name}{inspect.signature(function)}", "```", "")
-        yield from (text_of(function.__doc__), "", f"Implemented by the plugins {code(users, 'none')}.", "")
+        yield from (f"## `{name}`", "", "```text", signature_of(function), "```", "")
+        yield from (text_of(function.__doc__), "", f"Implemented by plugins: {code(users)}.", "")
+
+
+def signature_of(function: Any) -> str:
+    """A function as it is declared; annotations are kept as texts by Python and lose their quotes."""
+    return f"{function.__name__}{inspect.signature(function)}".replace("'", "")
 
 
 def in_order(specs: dict[str, StepSpec]) -> list[StepSpec]:
@@ -112,10 +117,8 @@ def contract_rows(spec: StepSpec, registry: Registry) -> Iterator[tuple[str, str
     yield "afterwards it is", code(sorted(spec.provides))
     yield "calibrations", code(sorted(spec.calibrations))
     yield "mask planes it may set", code(sorted(spec.planes))
-    yield (
-        "unit",
-        f"{code([spec.unit_in] if spec.unit_in else [], 'any')} → {code([spec.unit_out] if spec.unit_out else [], 'the same')}",
-    )  # noqa: E501
+    unit_in, unit_out = code(filter(None, [spec.unit_in]), "any"), code(filter(None, [spec.unit_out]), "same")
+    yield "unit before → after", f"{unit_in} → {unit_out}"
     yield "a second time", "refused" if spec.once else "allowed"
     yield "reach", "the whole detector" if spec.reach is None else f"{spec.reach} pixels"
     yield "implemented by", "; ".join(implementations(spec, registry))

@@ -70,13 +70,21 @@ def _timeless(output: str) -> str:
 
 def _shell(command: str) -> str:
     """What a command shows; it may fail, as some pages show."""
-    here = Path(sys.executable).parent
-    environment = {**os.environ, "PATH": f"{here}{os.pathsep}{os.environ['PATH']}", "COLUMNS": "100"}
     done = subprocess.run(
-        ["bash", "-c", command], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment,
+        ["bash", "-c", command],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env=environment(),
         check=False,
-    )  # fmt: skip
+    )
     return done.stdout
+
+
+def environment() -> dict[str, str]:
+    """What commands run in: this Python comes first, and the terminal is 100 characters wide."""
+    here = Path(sys.executable).parent
+    return {**os.environ, "PATH": f"{here}{os.pathsep}{os.environ['PATH']}", "COLUMNS": "100"}
 
 
 @contextlib.contextmanager

@@ -1,0 +1,81 @@
+"""Values of attrs classes as columns of FITS tables, and texts that ASCII cannot hold."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
+
+import attrs
+import numpy as np
+from astropy.io import fits
+
+from isrcore.geometry import Box
+
+
+@attrs.frozen
+class _Kind:
+    """How values of one type of field are stored in a column."""
+
+    format: str
+    encode: Callable[[Any], Any]
+    decode: Callable[[Any], Any]
+
+
+def escape(text: str) -> str:
+    """Any text as printable ASCII; blanks at the ends are escaped because FITS drops them."""
+    plain = text.encode("unicode_escape").decode("ascii")
+    bare = plain.rstrip(" ")
+    return bare + r"\x20" * (len(plain) - len(bare))
+
+
+def unescape(text: str) -> str:
+    """The text that was escaped."""
+    return text.encode("ascii").decode("unicode_escape")
+
+
+def _decode_floats(text: str) -> tuple[float, ...]:
+    """Numbers from a text with blanks between them."""
+    return tuple(float(number) for number in text.split())
+
+
+_KINDS = {
+    "str": _Kind("A", escape, unescape),
+    "int": _Kind("K", int, int),
+    "float": _Kind("D", float, float),
+    "bool": _Kind("L", bool, bool),
+    "Box": _Kind("4K", attrs.astuple, lambda numbers: Box(*(int(number) for number in numbers))),
+    # As text: columns of varying length are where readers differ, and repr gives every bit back.
+    "tuple[float, ...]": _Kind(
+        "A", lambda numbers: " ".join(repr(float(n)) for n in numbers), _decode_floats
+    ),
+}
+
+
+def _column(name: str, kind: _Kind, values: Iterable[Any]) -> fits.Column:
+    """A column of encoded values."""
+    encoded = [kind.encode(value) for value in values]
+    if kind.format != "A":
+        return fits.Column(name, kind.format, array=np.array(encoded))
+    width = max([1, *map(len, encoded)])
+    return fits.Column(name, f"{width}A", array=np.array(encoded, dtype=f"S{width}"))
+
+
+def make_table(name: str, row_type: type, rows: Sequence[Any]) -> fits.BinTableHDU:
+    """A table with a column for each field of the rows' type."""
+    columns = [
+        _column(field.name, _KINDS[str(field.type)], [getattr(row, field.name) for row in rows])
+        for field in attrs.fields(row_type)
+    ]
+    return fits.BinTableHDU.from_columns(columns, nrows=len(rows), name=name)
+
+
+def read_rows(hdu: Any, row_type: type) -> Iterator[dict[str, Any]]:
+    """The rows of a table as values of the fields of their type."""
+    kinds = {field.name: _KINDS[str(field.type)] for field in attrs.fields(row_type)}
+    for row in hdu.data:
+        yield {name: kind.decode(row[name]) for name, kind in kinds.items()}
+
+
+def text_column(name: str, texts: Iterable[str]) -> fits.Column:
+    """A column of texts."""
+    return _column(name, _KINDS["str"], texts)

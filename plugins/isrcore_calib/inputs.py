@@ -1,0 +1,132 @@
+"""Reading and correcting the raw frames a master is made of, each file once."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from isrcore import Config, Detector, Exposure, IsrTask, Registry, read_exposure
+from isrcore_calib.combination import Frame
+from isrcore_calib.correction import KINDS, make_config, planes_of
+from isrcore_calib.master import Input, MasterError, measure_level
+from isrcore_calib.places import place
+
+_log = logging.getLogger("isrcore.calibrate")
+
+
+@attrs.define(eq=False)
+class Stack:
+    """The corrected inputs of one detector."""
+
+    detector: Detector
+    inputs: list[Input] = attrs.field(factory=list)
+
+
+class InputReader:
+    """Corrects raw files one after the other, keeping what fits into memory there and the rest in a folder.
+
+    ``check`` is called with every new detector's name before any of its pixels is corrected.
+    """
+
+    def __init__(self, arguments: argparse.Namespace, folder: Path, check: Any) -> None:
+        self.registry: Registry = arguments.registry
+        self.arguments, self.kind = arguments, str(arguments.kind)
+        self.folder, self.check = folder, check
+        self.stacks: dict[str, Stack] = {}
+        self.camera = ""
+        self._task: IsrTask | None = None
+        # The other half is for combining.
+        self._room = arguments.memory // 2
+        self._loaded: dict[str, Exposure] = {}
+        self._loaded_for = ""
+
+    @property
+    def config(self) -> Config:
+        """The configuration that the inputs were corrected with."""
+        config: Config = self.task.config
+        return config
+
+    @property
+    def task(self) -> IsrTask:
+        """The task that corrects inputs of the camera."""
+        if self._task is None:
+            given = [kind for kind in KINDS[self.kind] if getattr(self.arguments, kind)]
+            arguments = self.arguments
+            config = make_config(
+                self.registry, self.camera, self.kind, given, arguments.config_file, arguments.config
+            )
+            self._task = IsrTask(config, camera=self.camera, registry=self.registry)
+        return self._task
+
+    def read(self, path: Path) -> None:
+        """Correct every detector of a file. Raises `MasterError` when it does not go with those before."""
+        seen = set()
+        with path.open("rb") as stream:
+            digest = hashlib.file_digest(stream, "sha256").hexdigest()
+        for raw in self.registry.read_raw(path, self.arguments.detectors):
+            seen.add(raw.detector.name)
+            self._check(path, raw)
+            self._add(path, digest, raw)
+        self._check_detectors(path, seen)
+
+    def _check(self, path: Path, raw: Exposure) -> None:
+        """Refuse what cannot be combined with the files before."""
+        self.camera = self.camera or raw.camera
+        if raw.camera != self.camera:
+            raise MasterError(
+                f"{str(path)!r} is of camera {raw.camera!r}, the files before it of {self.camera!r}"
+                "\n  make one master per camera"
+            )
+        told = raw.visit.observation_type
+        if told not in ("", self.kind):
+            _log.warning("%s says it is a %s, not a %s", path, told, self.kind)
+        first = next((one for stack in self.stacks.values() for one in stack.inputs), None)
+        if self.kind == "flat" and first and raw.visit.filter != first.visit.filter:
+            raise MasterError(
+                f"flat {str(path)!r} has filter {raw.visit.filter!r}, {first.path!r} has "
+                f"{first.visit.filter!r}\n  make one master per filter"
+            )
+
+    def _add(self, path: Path, digest: str, raw: Exposure) -> None:
+        """Correct one exposure and keep it."""
+        name = raw.detector.name
+        if name not in self.stacks:
+            self.check(name)
+        exposure: Exposure = self.task.run(raw, **self._masters(name)).exposure
+        planes = planes_of(exposure, self.config)
+        level = measure_level(planes, str(path)) if self.kind == "flat" else 1.0
+        stack = self.stacks.setdefault(name, Stack(exposure.detector))
+        self._room -= planes.nbytes
+        file = None if self._room >= 0 else self.folder / f"{name}_{len(stack.inputs)}.npy"
+        stack.inputs.append(Input(str(path), digest, raw.visit, Frame.of(planes, file), level))
+
+    def _masters(self, detector: str) -> dict[str, Any]:
+        """Inputs of the correction; masters are kept for one detector at a time."""
+        if self._loaded_for != detector:
+            self._loaded, self._loaded_for = {}, detector
+            self._loaded = dict(self._read_masters(detector))
+        return self._loaded
+
+    def _read_masters(self, detector: str) -> Iterator[tuple[str, Any]]:
+        curated = self.registry.curated_calibrations(self.registry.camera(self.camera))
+        for kind, values in curated.items():
+            if kind not in KINDS and detector in values:
+                yield kind, values[detector]
+        for kind in KINDS[self.kind]:
+            text = getattr(self.arguments, kind)
+            if text:
+                yield kind, read_exposure(place(text, kind, detector))
+
+    def _check_detectors(self, path: Path, seen: set[str]) -> None:
+        """Refuse a file with other detectors than the files before."""
+        if seen != set(self.stacks):
+            raise MasterError(
+                f"{str(path)!r} has detectors {', '.join(sorted(seen))}, the files before it "
+                f"{', '.join(sorted(self.stacks))}\n  name those to use with --detectors"
+            )
