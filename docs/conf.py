@@ -20,9 +20,8 @@ myst_heading_anchors = 3
 default_role = "py:obj"
 add_module_names = False
 autodoc_member_order = "bysource"
+autodoc_default_options = {"no-value": True}
 autodoc_typehints_format = "short"
-# Argument values as written: defaults that are objects would show addresses.
-autodoc_preserve_defaults = True
 
 html_theme = "furo"
 html_title = f"isrcore {release}"

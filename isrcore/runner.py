@@ -143,7 +143,7 @@ class _Pass:
 
     def _views(self, planned: PlannedStep, step: PixelStep) -> Iterator[AmpView]:
         """What the step sees: one view per amplifier, or one of the whole detector."""
-        is_assembled = "assembled" in planned.facts or bool(self.gathers)
+        is_assembled = "assembled" in planned.facts
         amps: tuple[Amplifier | None, ...] = (None,)
         if step.per == "amplifier":
             wanted = self.conditions.amplifiers

@@ -41,7 +41,7 @@ VALUES = {
 
 
 def make_task(*flags, **settings):
-    """A task whose only switched-on steps are those of ``flags``; ``overscan__isInt=False`` sets a section."""
+    """A task with only the steps of ``flags`` on; ``overscan__isInt=False`` sets a value of a section."""
     config = isr_config(REGISTRY)()
     for spec in REGISTRY.specs.values():
         if spec.flag is not None:

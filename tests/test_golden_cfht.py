@@ -1,9 +1,9 @@
 """Whole runs of small MegaCam frames agree with the original, up to bad regions and interpolation.
 
 Differences on purpose: MEDIAN is compared without truncation (see test_golden_overscan); the bias's variance
-is given as zero, for the original loses it; it loses that of the overscan level too, which is added to its variance here; it has widened the
-trails of saturated pixels already; it looks for pixels that are no number before the flat, ours after it;
-its edges need doDefect (fault 40).
+is given as zero, for the original loses it; it loses that of the overscan level too, which is added to its
+variance here; it has widened the trails of saturated pixels already; it looks for pixels that are no number
+before the flat, ours after it; its edges need doDefect (fault 40).
 """
 
 from __future__ import annotations

@@ -14,7 +14,6 @@ import numpy as np
 import pytest
 
 from isrcore import Box, Exposure, statistics
-from isrcore.kernels.reference import execute
 from tests.golden import golden_cases
 from tests.golden_exposures import amplifier, assert_close, detector, make_task, pixels
 

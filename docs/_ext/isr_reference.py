@@ -122,7 +122,8 @@ def contract_rows(spec: StepSpec, registry: Registry) -> Iterator[tuple[str, str
     yield "a second time", "refused" if spec.once else "allowed"
     yield "reach", "the whole detector" if spec.reach is None else f"{spec.reach} pixels"
     yield "implemented by", "; ".join(implementations(spec, registry))
-    yield f"section `{spec.name}`", section_fields(spec, registry)
+    if fields := section_fields(spec, registry):
+        yield f"section `{spec.name}`", fields
 
 
 def implementations(spec: StepSpec, registry: Registry) -> Iterator[str]:
@@ -135,7 +136,7 @@ def implementations(spec: StepSpec, registry: Registry) -> Iterator[str]:
 def section_fields(spec: StepSpec, registry: Registry) -> str:
     """The config fields of every implementation."""
     names = {n: None for step in registry.candidates(spec.name) for n in step.ConfigClass().names()}
-    return ", ".join(f"[`{name}`](config.md#{spec.name.lower()})" for name in names) or "no fields"
+    return ", ".join(f"[`{name}`](config.md#{spec.name.lower()})" for name in names)
 
 
 def config_table(registry: Registry) -> Iterator[str]:
@@ -170,7 +171,7 @@ def camera_table(registry: Registry) -> Iterator[str]:
     for camera in registry.cameras:
         config = default_config(registry, camera)
         rows = [(name, config.origin(name)) for name in config.names() if len(config.history(name)) > 1]
-        yield from (f"## {camera}", "", registry.camera(camera).description or "No description.", "")
+        yield from (f"### {camera}", "", registry.camera(camera).description or "No description.", "")
         told = ((f"`{n}`", f"`{format_default(change.value)}`", f"`{change.who}`") for n, change in rows)
         yield from render_table(("field", "value", "set by plugin"), told) if rows else ()
         own = [config.describe(name) for name in config.names() if name not in usual]
@@ -225,7 +226,10 @@ def api(_registry: Registry, *names: str) -> Iterator[str]:
     yield "```"
 
 
-_API_OPTIONS = {"automodule": ("   :members:",), "autoclass": ("   :members:",)}
+_API_OPTIONS = {
+    "automodule": ("   :members:", "   :exclude-members: StepSpec"),
+    "autoclass": ("   :members:",),
+}
 
 TABLES: dict[str, Callable[..., Iterator[str]]] = {
     "api": api,
@@ -244,6 +248,19 @@ def _read_source(app: Any, _page: str, source: list[str]) -> None:
     source[0] = expand(source[0], app.isr_registry)
 
 
+def _plain_signature(
+    _app: Any, _what: str, _name: str, _object: Any, _options: Any, signature: str | None, returns: str | None
+) -> tuple[str | None, str | None]:
+    """Arrays are shown as ``NDArray[float32]``, defaults that are made anew for every value as dots."""
+
+    def plain(text: str) -> str:
+        return re.sub(r"ndarray\[tuple\[Any, \.\.\.\], dtype(\[\w+\])\]", r"NDArray\1", text).replace(
+            "NOTHING", "..."
+        )
+
+    return signature and plain(signature), returns and plain(returns)
+
+
 def _outdated(app: Any, env: Any, *_: Any) -> list[str]:
     """Pages with tables are always made again: the code may have changed while they did not."""
     return [page for page in env.found_docs if MARKER.search(env.doc2path(page).read_text())]
@@ -254,4 +271,5 @@ def setup(app: Any) -> dict[str, Any]:
     app.isr_registry = Registry.discover()
     app.connect("source-read", _read_source)
     app.connect("env-get-outdated", _outdated)
+    app.connect("autodoc-process-signature", _plain_signature)
     return {"parallel_read_safe": False}

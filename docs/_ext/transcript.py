@@ -69,7 +69,7 @@ def _timeless(output: str) -> str:
 
 
 def _shell(command: str) -> str:
-    """What a command shows; it may fail, as some pages show."""
+    """What a command shows. It may refuse, as some pages show, but not break: that raises RuntimeError."""
     done = subprocess.run(
         ["bash", "-c", command],
         stdout=subprocess.PIPE,
@@ -78,6 +78,8 @@ def _shell(command: str) -> str:
         env=environment(),
         check=False,
     )
+    if "Traceback (most recent call last)" in done.stdout:
+        raise RuntimeError(f"{command} broke\n{done.stdout}")
     return done.stdout
 
 

@@ -143,6 +143,10 @@ class Batch:
                 problems.append(str(fault.args[0] if isinstance(fault, LookupError) else fault))
         return inputs, tuple(problems)
 
+    def file_of(self, kind: str, unit: Unit) -> Path | None:
+        """The file that a unit's calibration of this kind comes from; None when the camera brings it."""
+        return self._files[kind].path_of(unit.detector) if kind in self._files else None
+
     def read(self, unit: Unit) -> Exposure:
         """The unit's raw exposure with its pixels."""
         return next(iter(self.registry.read_raw(unit.path, [unit.detector])))

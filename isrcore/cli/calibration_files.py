@@ -75,20 +75,25 @@ class CalibrationFiles:
         return cls(kind, tuple(products), is_single)
 
     def load(self, detector: str) -> Any:
-        """The calibration for a detector.
+        """The calibration for a detector. Raises as `path_of`, and `FitsError` or `DefectsError`."""
+        path = self.path_of(detector)
+        return Defects.read(path) if self.kind == _DEFECTS else read_exposure(path)
+
+    def path_of(self, detector: str) -> Path:
+        """The file for a detector.
 
         A single file is taken whatever it says, so that what is wrong with it is told by those who check it.
-        Raises LookupError when several files are given and none is of the detector, `FitsError` and
-        `DefectsError` for unreadable ones.
+        Raises LookupError when several files are given and none is of the detector.
         """
         wanted = detector.lower()
         fitting = [product for product in self.products if product.detector.lower() == wanted]
         fitting = list(self.products) if self.is_single else fitting
         if not fitting:
             theirs = sorted({product.detector or f"unknown ({product.path})" for product in self.products})
-            raise LookupError(f"no {self.kind} of detector {detector!r} was given, only of {', '.join(theirs)}")
-        path = fitting[0].path
-        return Defects.read(path) if self.kind == _DEFECTS else read_exposure(path)
+            raise LookupError(
+                f"no {self.kind} of detector {detector!r} was given, only of {', '.join(theirs)}"
+            )
+        return fitting[0].path
 
 
 def _inside(kind: str, folder: Path) -> list[Product]:

@@ -78,7 +78,9 @@ def _show_detectors(camera: Camera) -> None:
             table.add_row(*about, *_amplifier_cells(amp))
             about = "", "", "", ""
     console.print(table)
-    console.print("shapes are rows x columns; gain in electron/adu, read noise in electron, saturation in adu")
+    console.print(
+        "shapes are rows x columns; gain in electron/adu, read noise in electron, saturation in adu"
+    )
 
 
 def _amplifier_cells(amp: Amplifier) -> tuple[str, ...]:

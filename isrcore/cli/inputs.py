@@ -58,7 +58,9 @@ def calibration_flags(registry: Registry) -> dict[str, tuple[str, ...]]:
     specs = registry.specs.values()
     kinds = sorted(frozenset[str]().union(*(spec.calibrations for spec in specs)))
     return {
-        kind: tuple(sorted(spec.flag for spec in specs if kind in spec.calibrations and spec.flag is not None))
+        kind: tuple(
+            sorted(spec.flag for spec in specs if kind in spec.calibrations and spec.flag is not None)
+        )
         for kind in kinds
     }
 

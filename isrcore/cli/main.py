@@ -71,7 +71,9 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
             "-v", "--verbose", action="count", default=0, help="log progress to stderr; -vv logs everything"
         )
     with suppress(argparse.ArgumentError):
-        group.add_argument("--traceback", action="store_true", help="show where in the program an error arose")
+        group.add_argument(
+            "--traceback", action="store_true", help="show where in the program an error arose"
+        )
 
 
 def _execute(arguments: argparse.Namespace) -> int:

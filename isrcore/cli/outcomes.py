@@ -15,13 +15,17 @@ import attrs
 
 from isrcore.cli.batch import Unit
 from isrcore.cli.terminal import make_console, make_table
+from isrcore.task import TaskError
 
 _COLUMNS = ("exposure", "status", "steps", "flagged", "seconds", "product or reason")
 
 
 @attrs.frozen
 class Outcome:
-    """How one unit ended: ``status`` is ok, failed or not started. ``flagged`` is a fraction of the pixels."""
+    """How one unit ended: ``status`` is ok, failed or not started.
+
+    ``steps`` are the corrections that were applied, ``flagged`` is a fraction of the pixels.
+    """
 
     unit: str
     input: str
@@ -42,7 +46,9 @@ class Outcome:
     def to_json(self) -> dict[str, Any]:
         """As the report says it; unknown numbers are null."""
         values = attrs.asdict(self) | {"product": str(self.product) if self.product else None}
-        unknown = {key: None for key, value in values.items() if isinstance(value, float) and math.isnan(value)}
+        unknown = {
+            key: None for key, value in values.items() if isinstance(value, float) and math.isnan(value)
+        }
         return values | unknown
 
     def to_row(self) -> tuple[str, ...]:
@@ -65,7 +71,7 @@ def show_outcomes(outcomes: Sequence[Outcome]) -> None:
 
 
 def write_report(path: Path, outcomes: Sequence[Outcome]) -> None:
-    """Write the report, complete or not at all."""
+    """Write the report, complete or not at all. Raises `TaskError` when that is impossible."""
     content = {
         "isrcore": importlib.metadata.version("isrcore"),
         "units": [outcome.to_json() for outcome in outcomes],
@@ -78,6 +84,7 @@ def write_report(path: Path, outcomes: Sequence[Outcome]) -> None:
             stream.flush()
             os.fsync(stream.fileno())
         temporary.replace(path)
-    except BaseException:
+    except OSError as fault:
+        raise TaskError(f"report {str(path)!r} cannot be written: {fault.strerror}; free space") from fault
+    finally:
         temporary.unlink(missing_ok=True)
-        raise

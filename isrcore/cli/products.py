@@ -23,7 +23,7 @@ def assign_products(units: list[Unit], arguments: argparse.Namespace) -> dict[Un
         if len(units) > 1:
             problem = f"{str(output)!r} is the name of one file, there are {len(units)} units; name a folder"
             raise CommandError("cannot start", [problem])
-        products = {unit: output for unit in units}
+        products = dict.fromkeys(units, output)
     else:
         _make_folder(output)
         ending = ".fits.fz" if arguments.compress else ".fits"
@@ -63,9 +63,9 @@ def _check(products: dict[Unit, Path], overwrite: bool) -> None:
     """Add to units what stands in the way of their products."""
     owners: dict[Path, list[Unit]] = {}
     for unit, path in products.items():
-        owners.setdefault(path, []).append(unit)
         if unit.exposure is None:
             continue
+        owners.setdefault(path, []).append(unit)
         try:
             check_writable(path, overwrite=overwrite)
         except FitsError as fault:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from isrcore.cli.batch import Batch, Unit
-from isrcore.cli.faults import EXIT_STATUS, FAILED, INTERRUPTED, OK, REFUSED, reason_of
+from isrcore.cli.faults import EXIT_STATUS, FAILED, OK, REFUSED, reason_of
 from isrcore.cli.inputs import add_arguments
 from isrcore.cli.outcomes import Outcome, show_outcomes, write_report
 from isrcore.cli.products import assign_products, report_path
@@ -76,25 +76,21 @@ def _parse_threads(text: str) -> int:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Plan all units, then process those that can be."""
+    """Plan all units, then process those that can be; report how each one ended, whatever happens."""
     batch = Batch(arguments)
     products = assign_products(batch.units, arguments)
     batch.plan_all()
     refused = batch.refused()
     if refused:
         make_console(stderr=True).print(refused, soft_wrap=True)
-    can_start = any(not unit.problems for unit in batch.units)
     outcomes = {unit: _refused(unit) for unit in batch.units if unit.problems}
-    is_interrupted = False
+    can_start = len(outcomes) < len(batch.units)
     try:
         _process(batch, products, outcomes)
-    except KeyboardInterrupt:
-        is_interrupted = True
-    ordered = [outcomes.get(unit) or Outcome.of(unit, "not started") for unit in batch.units]
-    write_report(report_path(arguments.output), ordered)
-    show_outcomes(ordered)
-    if is_interrupted:
-        return INTERRUPTED
+    finally:
+        ordered = [outcomes.get(unit) or Outcome.of(unit, "not started") for unit in batch.units]
+        show_outcomes(ordered)
+        write_report(report_path(arguments.output), ordered)
     if all(outcome.status == "ok" for outcome in ordered):
         return OK
     return FAILED if can_start else REFUSED
@@ -113,6 +109,8 @@ def _process(batch: Batch, products: dict[Unit, Path], outcomes: dict[Unit, Outc
         for unit in units:
             progress.update(bar, description=unit.label)
             outcomes[unit] = _process_one(batch, unit, products[unit])
+            if outcomes[unit].status == "failed":
+                progress.console.print(f"{unit.label} failed: {outcomes[unit].reason}", soft_wrap=True)
             progress.advance(bar)
 
 
@@ -122,10 +120,8 @@ def _process_one(batch: Batch, unit: Unit, product: Path) -> Outcome:
     try:
         exposure = _correct(batch, unit, product)
     except Exception as fault:
-        _log.debug("%s failed", unit.label, exc_info=fault)
         if batch.arguments.traceback:
             _log.error("%s failed", unit.label, exc_info=fault)
-        make_console(stderr=True).print(f"{unit.label} failed: {reason_of(fault)}", soft_wrap=True)
         return Outcome.of(unit, "failed", reason=reason_of(fault), seconds=time.perf_counter() - started)
     flagged = np.count_nonzero(exposure.mask) / exposure.mask.size
     steps = tuple(entry.step for entry in exposure.history)
@@ -144,19 +140,26 @@ def _correct(batch: Batch, unit: Unit, product: Path) -> Exposure:
         compress=batch.arguments.compress or None,
         overwrite=batch.arguments.overwrite,
         config_text=task.config.to_toml(),
-        provenance=dict(_provenance(unit, inputs)),
+        provenance=dict(_provenance(batch, unit, {kind: inputs[kind] for kind in _kinds_read(unit)})),
     )
     return exposure
 
 
-def _provenance(unit: Unit, inputs: dict[str, Any]) -> Iterable[tuple[str, str]]:
+def _kinds_read(unit: Unit) -> list[str]:
+    """The kinds of calibration that the unit's plan reads."""
+    steps = unit.plan.steps if unit.plan else ()
+    return sorted(frozenset[str]().union(*(planned.spec.calibrations for planned in steps)))
+
+
+def _provenance(batch: Batch, unit: Unit, inputs: dict[str, Any]) -> Iterable[tuple[str, str]]:
     """Names and digests of all that goes into a product."""
     yield "isrcore", importlib.metadata.version("isrcore")
     yield "input", str(unit.path)
     yield "input sha256", sha256_of(unit.path)
-    for kind, value in sorted(inputs.items()):
-        yield kind, getattr(value, "source", "") or "in memory"
-        digest = getattr(value, "digest", "")
+    for kind, value in inputs.items():
+        file = batch.file_of(kind, unit)
+        yield kind, str(file) if file else f"ships with camera {unit.camera!r}"
+        digest = getattr(value, "digest", "") or (sha256_of(file) if file else "")
         if digest:
             yield f"{kind} digest", digest
 

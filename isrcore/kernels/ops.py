@@ -174,8 +174,9 @@ class OrMask(Op):
     def window(self, box: Box) -> OrMask:
         """The same flags on the pixels in ``box`` of the rectangle."""
         common = self.box.intersect(box)
-        part = self.mask[common.relative_to(self.box).slices]
-        return OrMask(part, common.relative_to(box) if common.area else Box(0, 0, 0, 0))
+        if not common.area:
+            return OrMask(self.mask[:0, :0], Box(0, 0, 0, 0))
+        return OrMask(self.mask[common.relative_to(self.box).slices], common.relative_to(box))
 
     def flip(self, shape: tuple[int, int], flip_y: bool, flip_x: bool) -> OrMask:
         """The same flags on the flipped rectangle."""

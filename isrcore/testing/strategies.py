@@ -349,6 +349,7 @@ def runs(draw: st.DrawFn, registry: Registry, **fixed: Any) -> tuple[Config, Exp
 _NEEDED = frozenset({"doConvertIntToFloat"})
 
 _SETTINGS: Mapping[str, st.SearchStrategy[Any]] = {
+    "assembly.doTrim": st.sampled_from([True, True, True, False]),
     "expectWcs": st.just(False),
     "doEmpiricalReadNoise": st.booleans(),
     "edges.numPixels": st.integers(0, 2),
@@ -370,11 +371,17 @@ def _settle(config: Config, registry: Registry, wanted: Mapping[str, Any]) -> No
     specs = sorted(registry.specs.values(), key=lambda spec: spec.flag in wanted)
     while True:
         on = [spec for spec in specs if spec.flag is None or config.get(spec.flag)]
-        facts = {"converted"}.union(*(spec.provides for spec in on))
+        facts = {"converted"}.union(*(spec.provides for spec in on)) - _lost(config)
         missing = [spec.flag for spec in on if spec.requires - facts and spec.flag]
         conflicts = [flag for flag in ("doApplyGains", "doFlat") if list(config.problems())]
         if not missing and not conflicts:
             break
         config.set((missing or sorted(conflicts, key=lambda flag: flag in wanted))[0], False)
-    if not any("assembled" in spec.provides for spec in on) and "edges" in registry.specs:
+    if "assembled" not in facts and "edges" in registry.specs:
         config.set("edges.numPixels", 0)
+
+
+def _lost(config: Config) -> set[str]:
+    """Facts that settings take away from what specs provide."""
+    is_trimmed = "assembly.doTrim" not in config.names() or config.get("assembly.doTrim")
+    return set() if is_trimmed else {"assembled"}

@@ -21,7 +21,6 @@ Values of which none is near the centre (two that contradict each other) leave t
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -157,8 +156,3 @@ def _median(values: Float32, count: npt.NDArray[np.intp]) -> Float32:
     # The upper of the two middle values of an even number; the same one for an odd number.
     middle = low + (high - low) * np.float32(0.5)
     return np.asarray(middle, np.float32).reshape(values.shape[1:])
-
-
-def is_usable(planes: Float32) -> bool:
-    """Whether any pixel of a frame can be used."""
-    return bool(np.isfinite(planes[0]).any()) and math.isfinite(float(np.nanmin(planes[1])))

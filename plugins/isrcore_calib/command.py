@@ -7,7 +7,7 @@ import importlib.metadata
 import re
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +65,9 @@ def isr_commands(subcommands: Any) -> None:
     parser.add_argument("--overwrite", action="store_true", help="replace masters that are there already")
     for kind in ("bias", "dark"):
         parser.add_argument(f"--{kind}", metavar="MASTER", help=f"master {kind} to subtract from the inputs")
-    parser.add_argument("--detectors", type=_parse_detectors, metavar="A,B", help="names or numbers (default: all)")
+    parser.add_argument(
+        "--detectors", type=_parse_detectors, metavar="A,B", help="names or numbers (default: all)"
+    )
     parser.add_argument("-C", "--config-file", nargs="+", action="extend", default=[], metavar="FILE.toml",
                         help="configuration files, in order")  # fmt: skip
     parser.add_argument("-c", "--config", nargs="+", action="extend", default=[], metavar="KEY=VALUE",
@@ -96,7 +98,7 @@ def calibrate(arguments: argparse.Namespace) -> int:
     _check_arguments(arguments)
     folder = folder_of(arguments.output)
     with tempfile.TemporaryDirectory(prefix=".isr-calibrate-", dir=folder) as temporary:
-        reader = InputReader(arguments, Path(temporary), lambda name: _check_place(arguments, reader, name))
+        reader = InputReader(arguments, Path(temporary), _check_place)
         for path in dict.fromkeys(arguments.files):
             reader.read(path)
         rows = [_make_one(arguments, reader, stack) for _, stack in sorted(reader.stacks.items())]
@@ -118,10 +120,10 @@ def _check_arguments(arguments: argparse.Namespace) -> None:
         raise ConfigError("\n  ".join(["cannot start", *faults]))
 
 
-def _check_place(arguments: argparse.Namespace, reader: InputReader, detector: str) -> None:
+def _check_place(arguments: argparse.Namespace, detector: str, others: Iterable[str]) -> None:
     """Refuse a master that could not be written, before its inputs are corrected."""
-    if reader.stacks and is_file(arguments.output):
-        names = ", ".join([*reader.stacks, detector])
+    names = ", ".join([*others, detector])
+    if names != detector and is_file(arguments.output):
         raise MasterError(
             f"{arguments.output!r} is one file, but there are detectors {names}"
             "\n  name a folder, put {detector} into the name, or choose one with --detectors"
@@ -178,7 +180,9 @@ def _show(rows: list[tuple[str, ...]]) -> None:
     width = None if sys.stdout.isatty() else 10_000
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
     for column in _COLUMNS:
-        table.add_column(column, overflow="fold", justify="left" if column in ("detector", "master") else "right")
+        table.add_column(
+            column, overflow="fold", justify="left" if column in ("detector", "master") else "right"
+        )
     for row in rows:
         table.add_row(*row)
     Console(markup=False, highlight=False, emoji=False, width=width).print(table)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,9 @@ from isrcore_calib.places import place
 _log = logging.getLogger("isrcore.calibrate")
 
 
+Check = Callable[[argparse.Namespace, str, Iterable[str]], None]
+
+
 @attrs.define(eq=False)
 class Stack:
     """The corrected inputs of one detector."""
@@ -31,10 +34,11 @@ class Stack:
 class InputReader:
     """Corrects raw files one after the other, keeping what fits into memory there and the rest in a folder.
 
-    ``check`` is called with every new detector's name before any of its pixels is corrected.
+    ``check`` is called with the arguments, every new detector's name and those before it, before any of its
+    pixels is corrected.
     """
 
-    def __init__(self, arguments: argparse.Namespace, folder: Path, check: Any) -> None:
+    def __init__(self, arguments: argparse.Namespace, folder: Path, check: Check) -> None:
         self.registry: Registry = arguments.registry
         self.arguments, self.kind = arguments, str(arguments.kind)
         self.folder, self.check = folder, check
@@ -43,6 +47,7 @@ class InputReader:
         self._task: IsrTask | None = None
         # The other half is for combining.
         self._room = arguments.memory // 2
+        self._paths: dict[str, Path] = {}
         self._loaded: dict[str, Exposure] = {}
         self._loaded_for = ""
 
@@ -66,14 +71,25 @@ class InputReader:
 
     def read(self, path: Path) -> None:
         """Correct every detector of a file. Raises `MasterError` when it does not go with those before."""
-        seen = set()
-        with path.open("rb") as stream:
-            digest = hashlib.file_digest(stream, "sha256").hexdigest()
-        for raw in self.registry.read_raw(path, self.arguments.detectors):
+        exposures = self.registry.read_raw(path, self.arguments.detectors)
+        digest, seen = self._digest(path), set[str]()
+        for raw in exposures:
             seen.add(raw.detector.name)
             self._check(path, raw)
             self._add(path, digest, raw)
         self._check_detectors(path, seen)
+
+    def _digest(self, path: Path) -> str:
+        """The SHA-256 of a file. Raises `MasterError` for a second file of the same content."""
+        with path.open("rb") as stream:
+            digest = hashlib.file_digest(stream, "sha256").hexdigest()
+        twin = self._paths.setdefault(digest, path)
+        if twin != path:
+            raise MasterError(
+                f"{str(twin)!r} and {str(path)!r} are the same frame"
+                "\n  give it once: counted twice it would pretend to have less noise"
+            )
+        return digest
 
     def _check(self, path: Path, raw: Exposure) -> None:
         """Refuse what cannot be combined with the files before."""
@@ -97,7 +113,7 @@ class InputReader:
         """Correct one exposure and keep it."""
         name = raw.detector.name
         if name not in self.stacks:
-            self.check(name)
+            self.check(self.arguments, name, self.stacks)
         exposure: Exposure = self.task.run(raw, **self._masters(name)).exposure
         planes = planes_of(exposure, self.config)
         level = measure_level(planes, str(path)) if self.kind == "flat" else 1.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import math
 from collections.abc import Sequence
 
@@ -71,7 +72,7 @@ def make_master(
     The order of the inputs does not matter. Raises `MasterError` for darks without dark time and flats
     without light.
     """
-    ordered = sorted(inputs, key=lambda one: (one.digest, one.path))
+    ordered = sorted(inputs, key=lambda one: one.path)
     combined = combine(_scaled(kind, ordered), num_sigma, memory)
     if kind == "flat":
         combined = _normalised(combined)
@@ -83,13 +84,16 @@ def make_master(
         header=_header(kind, len(ordered)),
         unit="" if kind == "flat" else "adu",
         facts=frozenset({"assembled", "converted"}),
-        history=(HistoryEntry(f"calibrate {kind}", plugin="calib"),),
+        history=(HistoryEntry(f"calibrate {kind}", "calib", importlib.metadata.version("isrcore")),),
     )
     return Master(exposure, combined.number, tuple(ordered))
 
 
 def measure_level(planes: npt.NDArray[np.float32], path: str) -> float:
-    """The level of a flat: the clipped mean of its usable pixels, in adu. Raises `MasterError` without light."""
+    """The level of a flat: the clipped mean of its usable pixels, in adu.
+
+    Raises `MasterError` for a flat without light.
+    """
     level = statistics.clipped(planes[0]).mean
     if not level > 0:
         raise MasterError(f"flat {path!r} has level {level:.4g} adu, a flat needs light: leave it out")

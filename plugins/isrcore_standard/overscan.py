@@ -71,7 +71,7 @@ class OverscanMeasurement(Measurement):
     The level of every line (row, or column of a parallel overscan) is ``reference + fit.model``, in adu;
     ``lines`` says which lines of the raw frame it holds for and ``is_per_row`` what a line is. ``pixels`` is
     the overscan of ``box`` before the correction, with outliers flagged in ``outliers``; ``unusable`` are
-    pixels that say nothing about noise.
+    pixels that say nothing about noise. ``amp`` is the amplifier as it was then.
     """
 
     reference: float
@@ -82,6 +82,7 @@ class OverscanMeasurement(Measurement):
     pixels: MaskedImage
     outliers: npt.NDArray[np.int32]
     unusable: npt.NDArray[np.bool_]
+    amp: Amplifier
 
     @property
     def level(self) -> float:
@@ -121,11 +122,12 @@ class OverscanMeasurement(Measurement):
         factor = self.fit.variance_factor
         if np.ptp(factor) == 0:
             return float(np.max(factor)) * pixel_variance
-        amp = view.amplifier
-        if not view.exposure.is_assembled and view.box == amp.raw_box:
-            return self.along(factor * pixel_variance, view.box)
-        operand = self.along(factor * pixel_variance, amp.raw_data_box)
-        return operand[:: -1 if amp.flip_y else 1, :: -1 if amp.flip_x else 1]  # type: ignore[index]
+        was, now = self.amp, view.amplifier
+        is_raw = not view.exposure.is_assembled and view.box == now.raw_box
+        # Raw frames too may have been turned since, without being trimmed.
+        is_turned = not is_raw or (was.flip_y, was.flip_x) != (now.flip_y, now.flip_x)
+        operand = np.asarray(self.along(factor * pixel_variance, now.raw_box if is_raw else was.raw_data_box))
+        return operand[:: -1 if is_turned and was.flip_y else 1, :: -1 if is_turned and was.flip_x else 1]
 
     def to_struct(self) -> Struct:
         """The documented result: imageFit, overscanFit and overscanImage."""
@@ -204,7 +206,7 @@ class Overscan(PixelStep):
         is_per_row = _knows_rows(box, amp)
         lines = (box.y0, box.y1) if is_per_row else (box.x0, box.x1)
         unusable = flags & view.bits(*self._unusable()) != 0
-        return OverscanMeasurement(reference, fit, is_per_row, lines, box, pixels, outliers, unusable)
+        return OverscanMeasurement(reference, fit, is_per_row, lines, box, pixels, outliers, unusable, amp)
 
     def _useless(self, view: AmpView) -> str:
         """The message about an overscan without a level."""

@@ -76,14 +76,17 @@ def touch_once(raw: Exposure, inputs: dict[str, Any]) -> Callable[[], object]:
     frames = [inputs[kind] for kind in ("bias", "dark", "flat")]
 
     def touch() -> object:
-        image = np.empty(SHAPE, np.float32)
-        image[...] = raw.image[: SHAPE[0], 32:2080]
-        variance = np.add(frames[0].variance, frames[1].variance)
-        variance += frames[2].variance
-        for frame in frames:
-            image += frame.image
-        mask = np.bitwise_or(frames[0].mask, frames[1].mask)
-        mask |= frames[2].mask
+        image, variance = np.empty(SHAPE, np.float32), np.empty(SHAPE, np.float32)
+        mask = np.empty(SHAPE, np.int32)
+        for start in range(0, SHAPE[0], 128):
+            rows = slice(start, min(start + 128, SHAPE[0]))
+            image[rows] = raw.image[rows, 32:2080]
+            for frame in frames:
+                image[rows] += frame.image[rows]
+            np.add(frames[0].variance[rows], frames[1].variance[rows], out=variance[rows])
+            variance[rows] += frames[2].variance[rows]
+            np.bitwise_or(frames[0].mask[rows], frames[1].mask[rows], out=mask[rows])
+            mask[rows] |= frames[2].mask[rows]
         return image, mask, variance
 
     return touch

@@ -1,0 +1,123 @@
+"""Laws: a frame read out mirrored, or with rows and columns exchanged, gives the mirrored result."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import attrs
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+import isrcore_standard
+from isrcore import Amplifier, Box, Defects, Detector, Exposure, IsrTask, MaskedImage, Registry
+from isrcore.testing import strategies
+from isrcore.testing.contracts import check_same
+
+REGISTRY = Registry({"standard": isrcore_standard})
+RAW_BOXES = ("raw_box", "raw_data_box", "serial_overscan_box", "parallel_overscan_box", "prescan_box")
+
+
+@attrs.frozen
+class Mirror:
+    """Exchange rows and columns, or not, then reverse rows, columns, both or none."""
+
+    is_transposed: bool
+    flip_y: bool
+    flip_x: bool
+
+    def array(self, array: Any) -> Any:
+        turned = array.T if self.is_transposed else array
+        return np.ascontiguousarray(turned[:: -1 if self.flip_y else 1, :: -1 if self.flip_x else 1])
+
+    def shape(self, shape: tuple[int, int]) -> tuple[int, int]:
+        return shape[::-1] if self.is_transposed else shape
+
+    def box(self, box: Box, shape: tuple[int, int]) -> Box:
+        if not box.area:
+            return box
+        turned = box.transpose() if self.is_transposed else box
+        return turned.flip(self.shape(shape), self.flip_y, self.flip_x)
+
+    def pixels(self, pixels: MaskedImage) -> MaskedImage:
+        planes = (self.array(plane) for plane in (pixels.image, pixels.mask, pixels.variance))
+        return MaskedImage(*planes, pixels.planes)
+
+    def amplifier(self, amp: Amplifier, detector: Detector) -> Amplifier:
+        flips = (amp.flip_x, amp.flip_y) if self.is_transposed else (amp.flip_y, amp.flip_x)
+        raw = {name: self.box(getattr(amp, name), detector.raw_shape) for name in RAW_BOXES}
+        box = self.box(amp.box, detector.shape)
+        return attrs.evolve(amp, box=box, flip_y=flips[0], flip_x=flips[1], **raw)
+
+    def detector(self, detector: Detector) -> Detector:
+        return attrs.evolve(
+            detector,
+            shape=self.shape(detector.shape),
+            raw_shape=self.shape(detector.raw_shape),
+            amplifiers=tuple(self.amplifier(amp, detector) for amp in detector.amplifiers),
+        )
+
+    def exposure(self, exposure: Exposure) -> Exposure:
+        detector = self.detector(exposure.detector)
+        return attrs.evolve(exposure.share(), pixels=self.pixels(exposure.pixels), detector=detector)
+
+    def input(self, value: Any, shape: tuple[int, int]) -> Any:
+        if isinstance(value, Defects):
+            return Defects([self.box(box, shape) for box in value])
+        return self.exposure(value)
+
+
+@st.composite
+def hit_runs(draw):
+    """A run on a frame whose overscan lost whole rows to a bleed trail, now and then."""
+    config, exposure, inputs = draw(strategies.runs(REGISTRY))
+    image = exposure.image.copy()
+    for amp in exposure.detector.amplifiers:
+        if amp.serial_overscan_box.area and draw(st.booleans()):
+            height = amp.serial_overscan_box.height
+            first = draw(st.integers(0, height - 2))
+            last = draw(st.integers(first + 1, height - 1))
+            image[amp.serial_overscan_box.slices][first:last] = 65535
+    exposure.pixels = MaskedImage.from_raw(image)
+    return config, exposure, inputs
+
+
+@given(hit_runs(), st.builds(Mirror, st.booleans(), st.booleans(), st.booleans()))
+def test_a_mirrored_frame_gives_the_mirrored_result(drawn, mirror):
+    config, exposure, inputs = drawn
+    task = IsrTask(config=config, registry=REGISTRY)
+    plain = outcome(task, exposure, inputs)
+    shape = exposure.detector.shape
+    mirrored_inputs = {kind: mirror.input(value, shape) for kind, value in inputs.items()}
+    mirrored = outcome(task, mirror.exposure(exposure), mirrored_inputs)
+    if plain is None or mirrored is None:
+        assert plain is mirrored
+    else:
+        check_same(mirror.pixels(plain.pixels), mirrored.pixels)
+        assert plain.facts == mirrored.facts
+
+
+def outcome(task: IsrTask, exposure: Exposure, inputs: dict[str, Any]) -> Exposure | None:
+    """The result, or None where no overscan pixel of an amplifier can be used."""
+    try:
+        result: Exposure = task.run(exposure, **inputs).exposure
+    except RuntimeError as fault:
+        assert "no usable overscan pixel" in str(fault)  # noqa: PT017
+        return None
+    return result
+
+
+def test_example_overscan_in_rows_is_overscan_in_columns_turned():
+    config = IsrTask(registry=REGISTRY).config.copy()
+    for name in ("doBias", "doDark", "doFlat", "doDefect", "expectWcs"):
+        config.set(name, False)
+    config.overscan.fitType = "MEDIAN_PER_ROW"
+    data, overscan = Box(0, 2, 0, 1), Box(0, 2, 1, 4)
+    amp = Amplifier("A", data, Box(0, 2, 0, 4), data, overscan)
+    detector = Detector("ccd0", 0, (2, 1), (2, 4), (amp,))
+    raw = Exposure(MaskedImage.from_raw(np.uint16([[15, 5, 5, 5], [17, 6, 6, 6]])), detector)
+    task = IsrTask(config=config, registry=REGISTRY)
+    assert task.run(raw).exposure.image.tolist() == [[10], [11]]
+    turned = Mirror(True, False, False).exposure(raw)
+    assert turned.image.tolist() == [[15, 17], [5, 6], [5, 6], [5, 6]]
+    assert task.run(turned).exposure.image.tolist() == [[10, 11]]
