@@ -20,7 +20,6 @@ myst_heading_anchors = 3
 default_role = "py:obj"
 add_module_names = False
 autodoc_member_order = "bysource"
-autodoc_default_options = {"no-value": True}
 autodoc_typehints_format = "short"
 
 html_theme = "furo"

@@ -50,6 +50,63 @@ class ClippedStatistics:
         return self.sigma / math.sqrt(self.count) if self.count else math.nan
 
 
+@attrs.frozen(eq=False)
+class OrderedRows:
+    """Rows of pixels in ascending order, sorted once for all their quantiles.
+
+    ``values`` is (ny, nx); in each row those that count stand from ``start``, ``count`` of them (both of
+    shape ``(ny,)``); non-finite and ignored pixels come last.
+    """
+
+    values: Pixels
+    start: npt.NDArray[np.intp]
+    count: npt.NDArray[np.intp]
+
+    @classmethod
+    def of(cls, values: Pixels, ignore: Ignore = None) -> OrderedRows:
+        """Sort every row."""
+        ordered, count = _ordered_rows(values, ignore)
+        return cls(ordered, np.zeros_like(count), count)
+
+    def quantile(self, fraction: float) -> Rows:
+        """The quantile of every row, interpolated linearly; NaN for a row where nothing counts."""
+        place = fraction * np.maximum(self.count - 1, 0)
+        rank = place.astype(np.intp)
+        lower = _column(self.values, self.start + rank)
+        upper = _column(self.values, self.start + np.minimum(rank + 1, self.count - 1))
+        return np.where(self.count > 0, lower + (place - rank) * (upper - lower), np.nan)
+
+    def within(self, centre: Rows, limit: Rows) -> OrderedRows:
+        """Only the pixels no further than ``limit`` from ``centre``, compared in the pixels' own type."""
+        middle, reach = (np.asarray(n, self.values.dtype)[:, None] for n in (centre, limit))
+        with np.errstate(invalid="ignore"):
+            near = np.abs(self.values - middle) <= reach
+        count = np.count_nonzero(near, axis=1)
+        return OrderedRows(self.values, np.where(count > 0, near.argmax(axis=1), 0), count)
+
+    def shifted_to_whole(self, reference: float) -> OrderedRows:
+        """The same pixels with ``reference``, a whole number, added, truncated towards zero, and taken off."""
+        origin = self.values.dtype.type(reference)
+        return attrs.evolve(self, values=np.trunc(self.values + origin) - origin)
+
+    def tie_median(self) -> Rows:
+        """`tie_median` of every row of whole numbers."""
+        middle = _column(self.values, self.start + (self.count - 1) // 2)
+        level = middle.astype(self.values.dtype)[:, None]
+        below = np.count_nonzero(self.values < level, axis=1) - self.start
+        equal = np.minimum(np.count_nonzero(self.values == level, axis=1), self.count - below)
+        offset = (0.5 * self.count - below) / np.maximum(equal, 1) - 0.5
+        return np.where(self.count > 0, _absolute(middle, offset), np.nan)
+
+    def mean(self) -> Rows:
+        """The mean of every row, summed as differences from its lowest pixel."""
+        lowest = _column(self.values, self.start)
+        rank = np.arange(self.values.shape[1]) - self.start[:, None]
+        counts = (rank >= 0) & (rank < self.count[:, None])
+        offsets = np.where(counts, self.values, lowest[:, None]) - lowest[:, None]
+        return np.where(self.count > 0, lowest + offsets.sum(axis=1) / np.maximum(self.count, 1), np.nan)
+
+
 class _Moments(NamedTuple):
     """Number, mean and unbiased variance of pixels, the mean counted from a reference."""
 
@@ -94,8 +151,24 @@ def median(values: Pixels, ignore: Ignore = None) -> float:
     used = _used(values, ignore)
     if not used.size:
         return math.nan
-    ordered = np.partition(used, _ranks(used.size, 0.5))
-    return _linear(ordered, 0.5)
+    counted = _counted(used)
+    if counted is None:
+        return _linear(np.partition(used, _ranks(used.size, 0.5)), 0.5)
+    lowest, counts = counted
+    places = np.searchsorted(counts.cumsum(), np.array(_ranks(used.size, 0.5)) + 1)
+    return lowest + float(places[[0, -1]].mean() if used.size % 2 == 0 else places[0])
+
+
+def _counted(used: Pixels) -> tuple[float, npt.NDArray[np.intp]] | None:
+    """Lowest pixel and number of pixels at each level above it; None unless these are few whole numbers.
+
+    Counting beats sorting: raw levels have many ties.
+    """
+    lowest, highest = used.min(), used.max()
+    if not (used.size > _CHUNK and float(highest) - float(lowest) < _CHUNK):
+        return None
+    above = (used - lowest).astype(np.intp)
+    return (float(lowest), np.bincount(above)) if (above == used - lowest).all() else None
 
 
 def median_rows(values: Pixels, ignore: Ignore = None) -> Rows:
@@ -104,18 +177,6 @@ def median_rows(values: Pixels, ignore: Ignore = None) -> Rows:
     lower = _column(ordered, (count - 1) // 2)
     upper = _column(ordered, count // 2)
     return np.where(count > 0, lower + 0.5 * (upper - lower), np.nan)
-
-
-def quartile_rows(values: Pixels, ignore: Ignore = None) -> tuple[Rows, Rows, Rows]:
-    """The quartiles of every row, with linear interpolation, each of shape ``(ny,)``."""
-    ordered, count = _ordered_rows(values, ignore)
-    quartiles = []
-    for fraction in (0.25, 0.5, 0.75):
-        place = fraction * np.maximum(count - 1, 0)
-        rank = place.astype(np.intp)
-        lower, upper = _column(ordered, rank), _column(ordered, np.minimum(rank + 1, count - 1))
-        quartiles.append(np.where(count > 0, lower + (place - rank) * (upper - lower), np.nan))
-    return quartiles[0], quartiles[1], quartiles[2]
 
 
 def lower_median(values: Pixels, ignore: Ignore = None) -> float:
@@ -242,6 +303,8 @@ def _ordered_rows(values: Pixels, ignore: Ignore) -> tuple[Pixels, npt.NDArray[n
     """Rows in ascending order with the pixels that do not count at the end, and how many count."""
     _check(values, ignore)
     is_float = values.dtype.kind == "f"
+    if (ignore is None or not ignore.any()) and not (is_float and not np.isfinite(values).all()):
+        return np.sort(values, axis=1), np.full(values.shape[0], values.shape[1], np.intp)
     drop = ~np.isfinite(values) if is_float else np.zeros(values.shape, dtype=bool)
     if ignore is not None:
         drop |= ignore
@@ -253,8 +316,11 @@ def _ordered_rows(values: Pixels, ignore: Ignore) -> tuple[Pixels, npt.NDArray[n
 
 def _column(ordered: Pixels, rank: npt.NDArray[np.intp]) -> npt.NDArray[np.float64]:
     """The pixel of the given rank in each row; zero in rows where the answer will be NaN anyway."""
-    rank = np.clip(rank, 0, ordered.shape[1] - 1)
-    found = np.take_along_axis(ordered, rank[:, None], axis=1)[:, 0].astype(np.float64)
+    rank = np.minimum(np.maximum(rank, 0), ordered.shape[1] - 1)
+    if rank.size and (rank == rank[0]).all():
+        found = ordered[:, rank[0]].astype(np.float64)
+    else:
+        found = np.take_along_axis(ordered, rank[:, None], axis=1)[:, 0].astype(np.float64)
     return np.where(np.isfinite(found), found, 0.0)
 
 

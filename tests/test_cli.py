@@ -317,9 +317,10 @@ def test_a_truncated_file_fails_and_loses_no_other(isr, tmp_path, raw):
 
 
 def test_missing_calibrations_are_told_all_together(isr, tmp_path, raw):
-    status, _, err = isr("run", raw, "-o", tmp_path / "out")
+    status, out, err = isr("run", raw, "-o", tmp_path / "out")
     assert status == 2
     assert err.count("raw.fits[sim0], raw.fits[sim1] cannot be processed") == 1
+    assert out == ""
     for kind, flag in (("bias", "doBias"), ("dark", "doDark"), ("flat", "doFlat")):
         assert f"needs calibration '{kind}', none was given: give one, or set {flag} = false" in err
     assert list((tmp_path / "out").glob("*.fits")) == []
@@ -553,5 +554,6 @@ def test_plugins_that_contradict_each_other_are_told(isr):
 def test_verbosity_chooses_what_is_logged(isr, tmp_path, raw):
     _, _, quiet = isr("run", raw, "-o", tmp_path / "a", *NO_MASTERS)
     _, _, loud = isr("run", raw, "-o", tmp_path / "b", *NO_MASTERS, "-vv")
-    assert "DEBUG" not in quiet
+    assert "wrote" not in quiet
     assert "DEBUG" in loud
+    assert f"INFO: raw.fits[sim0]: wrote {tmp_path}/b/raw_sim0.fits" in loud

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from isrcore import Box, Exposure, statistics
+from isrcore_standard import overscan_fit
 from tests.golden import golden_cases
 from tests.golden_exposures import amplifier, assert_close, detector, make_task, pixels
 
@@ -85,8 +86,9 @@ def test_median_of_integers_shifts_all_pixels_alike(entry, inputs, outputs):
 def does_mask_count(request, monkeypatch):
     """Ours leave masked pixels out of a row's quartiles; counting them is the original's fault 13."""
     if request.param:
-        ours = statistics.quartile_rows
-        monkeypatch.setattr(statistics, "quartile_rows", lambda values, ignore: ours(values))
+        ours = overscan_fit._quartiles
+        every = statistics.OrderedRows.of
+        monkeypatch.setattr(overscan_fit, "_quartiles", lambda lines, values: ours(every(values), values))
     return request.param
 
 

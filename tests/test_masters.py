@@ -18,7 +18,17 @@ from astropy.io import fits
 import isrcore_calib
 import isrcore_simulated
 import isrcore_standard
-from isrcore import Exposure, MaskedImage, RawSource, Registry, hookimpl, read_exposure, read_sections
+from isrcore import (
+    Exposure,
+    FitsError,
+    MaskedImage,
+    RawSource,
+    Registry,
+    hookimpl,
+    read_exposure,
+    read_sections,
+    write_exposure,
+)
 from isrcore.cli.main import main
 from isrcore.fits import read_config, read_extra, read_provenance
 from isrcore_calib import Frame, combine, make_config
@@ -154,11 +164,11 @@ def test_inputs_are_corrected_with_the_masters_given(isr, tmp_path, biases, dark
     isr("calibrate", "bias", *biases, "-o", bias)
     isr("calibrate", "dark", *darks, "-o", tmp_path / "with.fits", "--bias", bias)
     isr("calibrate", "dark", *darks, "-o", tmp_path / "without.fits", "-c", "doBias=false")
-    difference = read_exposure(tmp_path / "without.fits").image - read_exposure(tmp_path / "with.fits").image
+    with_bias, without = (read_exposure(tmp_path / name).image for name in ("with.fits", "without.fits"))
     # Scaling multiplies what is subtracted: by 2, 2/3, 2, 2/3 for the four darks.
-    np.testing.assert_allclose(
-        difference.mean(axis=0), read_exposure(bias).image.mean(axis=0) * 4 / 3, atol=2
-    )
+    expected = read_exposure(bias).image.mean(axis=0) * 4 / 3
+    # Medians of 80 differences; which values are left out differs a little.
+    np.testing.assert_allclose(np.median(without - with_bias, axis=0), expected, atol=1)
 
 
 def test_a_master_says_what_it_is_and_what_it_was_made_from(isr, tmp_path, biases):
@@ -176,6 +186,20 @@ def test_a_master_says_what_it_is_and_what_it_was_made_from(isr, tmp_path, biase
     assert "doBias = false" in read_config(tmp_path / "bias.fits")
 
 
+@pytest.mark.parametrize("compress", [False, True])
+def test_extra_images_travel_with_a_product(tmp_path, compress):
+    exposure = Exposure(MaskedImage.from_image(np.ones((80, 96), np.float32)), CAMERA["sim0"])
+    counts = np.arange(80 * 96, dtype=np.int16).reshape(80, 96)
+    write_exposure(exposure, tmp_path / "a.fits", compress=compress, extra={"COUNTS": counts})
+    np.testing.assert_array_equal(read_extra(tmp_path / "a.fits", "COUNTS"), counts)
+    with pytest.raises(FitsError, match="has no image 'COUNT'"):
+        read_extra(tmp_path / "a.fits", "COUNT")
+    for name in ("MASK", "lower", "ISR_HISTORY"):
+        with pytest.raises(FitsError, match=f"extra image '{name}' cannot have that name"):
+            write_exposure(exposure, tmp_path / "b.fits", extra={name: counts})
+    assert not (tmp_path / "b.fits").exists()
+
+
 def test_a_hit_in_one_of_three_inputs_does_not_enter(isr, tmp_path):
     raws = [expose(SIM0, 0.0, seed=seed)[0] for seed in range(3)]
     raws[1][10, 14:17] += 400
@@ -184,8 +208,8 @@ def test_a_hit_in_one_of_three_inputs_does_not_enter(isr, tmp_path):
     master, number = read_exposure(tmp_path / "bias.fits"), read_extra(tmp_path / "bias.fits", "NINPUTS")
     assert number[10, 10:13].tolist() == [2, 2, 2]
     assert np.abs(master.image[10, 10:13]).max() < 15
-    # Of normal values 0.27 % lie outside three sigma; a median of three as centre makes it a few times more.
-    assert np.mean(number < 3) < 0.02
+    # Of normal values 0.27 % lie outside three sigma; around a median of three it is 0.7 %.
+    assert np.mean(3 - number) / 3 < 0.01
 
 
 def test_pixels_saturated_in_every_input_are_bad_and_change_nothing(isr, tmp_path):
@@ -332,7 +356,7 @@ def refused(
     assert status in (1, 2)
     assert not output.exists()
     assert "Traceback" not in err
-    assert [path for path in output.parent.rglob(".*")] == []
+    assert list(output.parent.rglob(".*")) == []
     return f"{status} {err}"
 
 

@@ -122,8 +122,8 @@ def test_the_command_writes_a_night_and_says_what_to_do_next(
 
 
 def test_a_night_is_never_written_over(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (tmp_path / "bias1.fits").write_text("mine")
+    (tmp_path / "science2.fits").write_text("mine")
     assert main([str(tmp_path)]) == 1
-    assert "bias1.fits" in capsys.readouterr().err
-    assert (tmp_path / "bias1.fits").read_text() == "mine"
-    assert list(tmp_path.iterdir()) == [tmp_path / "bias1.fits"]
+    assert "science2.fits" in capsys.readouterr().err
+    assert (tmp_path / "science2.fits").read_text() == "mine"
+    assert list(tmp_path.iterdir()) == [tmp_path / "science2.fits"]

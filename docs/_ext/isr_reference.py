@@ -227,7 +227,7 @@ def api(_registry: Registry, *names: str) -> Iterator[str]:
 
 
 _API_OPTIONS = {
-    "automodule": ("   :members:", "   :exclude-members: StepSpec"),
+    "automodule": ("   :members:", "   :exclude-members: StepSpec, STANDARD, GIVEN_FACTS"),
     "autoclass": ("   :members:",),
 }
 
@@ -248,15 +248,18 @@ def _read_source(app: Any, _page: str, source: list[str]) -> None:
     source[0] = expand(source[0], app.isr_registry)
 
 
+_ARRAY = re.compile(
+    r"~?(?:numpy\.)?ndarray\[tuple\[[\w.~]+, \.\.\.\], ~?(?:numpy\.)?dtype\[~?(?:\w+\.)*(\w+)\]\]"
+)
+
+
 def _plain_signature(
     _app: Any, _what: str, _name: str, _object: Any, _options: Any, signature: str | None, returns: str | None
 ) -> tuple[str | None, str | None]:
     """Arrays are shown as ``NDArray[float32]``, defaults that are made anew for every value as dots."""
 
     def plain(text: str) -> str:
-        return re.sub(r"ndarray\[tuple\[Any, \.\.\.\], dtype(\[\w+\])\]", r"NDArray\1", text).replace(
-            "NOTHING", "..."
-        )
+        return _ARRAY.sub(r"NDArray[\1]", text).replace("NOTHING", "...")
 
     return signature and plain(signature), returns and plain(returns)
 

@@ -32,10 +32,13 @@ NIGHT = "python -m isrcore_simulated night"
 
 
 def replay(text: str, name: str, folder: Path) -> str:
-    """The page with the outputs of today. Runs in ``folder``; raises what the page's code raises."""
+    """The page with the outputs of today, run in ``folder``; raises what the page's code raises.
+
+    Pages that speak of ``night/`` find the practice night there.
+    """
     namespace: dict[str, Any] = {"__name__": Path(name).stem}
     with _inside(folder):
-        if NIGHT not in text:
+        if "night/" in text and NIGHT not in text:
             _shell(NIGHT)
         return _BLOCK.sub(lambda found: _rerun(found, name, namespace), text)
 

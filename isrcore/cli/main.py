@@ -28,7 +28,8 @@ _EXAMPLE = """example:
 def main(argv: Sequence[str] | None = None, registry: Registry | None = None) -> int:
     """Run the command line ``argv`` (default: that of the process) and return the exit status.
 
-    ``registry`` holds the plugins to use, the installed ones by default.
+    ``registry`` holds the plugins to use, the installed ones by default. A subcommand's function finds it as
+    ``arguments.registry``, and in ``arguments.messages`` the console that writes to stderr.
     """
     try:
         plugins_here = registry or Registry.discover()
@@ -78,12 +79,13 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
 
 def _execute(arguments: argparse.Namespace) -> int:
     """Run the chosen subcommand; errors written for readers need no traceback."""
-    with logging_to(make_console(stderr=True), arguments.verbose):
+    arguments.messages = make_console(stderr=True)
+    with logging_to(arguments.messages, arguments.verbose):
         try:
             return int(arguments.function(arguments) or OK)
         except (*REFUSALS, *FAILURES) as fault:
             if arguments.traceback:
-                make_console(stderr=True).print_exception()
+                arguments.messages.print_exception()
             return _complain(fault, REFUSED if isinstance(fault, REFUSALS) else FAILED)
         except KeyboardInterrupt:
             return _complain("interrupted; nothing is left half-written", INTERRUPTED)

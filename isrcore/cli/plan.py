@@ -48,7 +48,7 @@ def show_plans(arguments: argparse.Namespace) -> int:
     refused = batch.refused()
     if not refused:
         return OK
-    make_console(stderr=True).print(refused, soft_wrap=True)
+    arguments.messages.print(refused, soft_wrap=True)
     return FAILED if any(unit.plan for unit in batch.units) else REFUSED
 
 

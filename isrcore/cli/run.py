@@ -19,7 +19,7 @@ from isrcore.cli.faults import EXIT_STATUS, FAILED, OK, REFUSED, reason_of
 from isrcore.cli.inputs import add_arguments
 from isrcore.cli.outcomes import Outcome, show_outcomes, write_report
 from isrcore.cli.products import assign_products, report_path
-from isrcore.cli.terminal import make_console, make_progress
+from isrcore.cli.terminal import make_progress
 from isrcore.exposure import Exposure
 from isrcore.fits import write_exposure
 from isrcore.registry import Registry
@@ -82,14 +82,16 @@ def run(arguments: argparse.Namespace) -> int:
     batch.plan_all()
     refused = batch.refused()
     if refused:
-        make_console(stderr=True).print(refused, soft_wrap=True)
+        arguments.messages.print(refused, soft_wrap=True)
     outcomes = {unit: _refused(unit) for unit in batch.units if unit.problems}
     can_start = len(outcomes) < len(batch.units)
     try:
         _process(batch, products, outcomes)
     finally:
         ordered = [outcomes.get(unit) or Outcome.of(unit, "not started") for unit in batch.units]
-        show_outcomes(ordered)
+        # Of units that were refused all has been told.
+        if can_start:
+            show_outcomes(ordered)
         write_report(report_path(arguments.output), ordered)
     if all(outcome.status == "ok" for outcome in ordered):
         return OK
@@ -104,7 +106,7 @@ def _refused(unit: Unit) -> Outcome:
 def _process(batch: Batch, products: dict[Unit, Path], outcomes: dict[Unit, Outcome]) -> None:
     """Process the units without problems; each one's outcome is kept as soon as it is known."""
     units = [unit for unit in batch.in_order if not unit.problems]
-    with make_progress(make_console(stderr=True)) as progress:
+    with make_progress(batch.arguments.messages) as progress:
         bar = progress.add_task("", total=len(units))
         for unit in units:
             progress.update(bar, description=unit.label)
@@ -126,6 +128,7 @@ def _process_one(batch: Batch, unit: Unit, product: Path) -> Outcome:
     flagged = np.count_nonzero(exposure.mask) / exposure.mask.size
     steps = tuple(entry.step for entry in exposure.history)
     seconds = time.perf_counter() - started
+    _log.info("%s: wrote %s", unit.label, product)
     return Outcome.of(unit, "ok", product=product, steps=steps, flagged=flagged, seconds=seconds)
 
 

@@ -52,9 +52,7 @@ _GRIDS = ((1, 1), (1, 2), (2, 1), (1, 3), (2, 2))
 
 def boxes(shape: tuple[int, int], min_side: int = 0) -> st.SearchStrategy[Box]:
     """Boxes inside an array of ``shape`` (ny, nx) with at least ``min_side`` pixels a side."""
-    return st.builds(
-        lambda y, x: Box(*y, *x), _ranges(shape[0], min_side), _ranges(shape[1], min_side)
-    )
+    return st.builds(lambda y, x: Box(*y, *x), _ranges(shape[0], min_side), _ranges(shape[1], min_side))
 
 
 @st.composite
@@ -78,7 +76,9 @@ class _Margins:
 
 
 @st.composite
-def detectors(draw: st.DrawFn, *, has_overscan: bool | None = None, name: str = "ccd0", id: int = 0) -> Detector:
+def detectors(
+    draw: st.DrawFn, *, has_overscan: bool | None = None, name: str = "ccd0", id: int = 0
+) -> Detector:
     """Detectors of 1 to 4 amplifiers, 4 to 12 data pixels a side each, raw data flipped at will.
 
     Every amplifier has its own side for prescan, serial overscan (columns) and parallel overscan (rows);
@@ -131,9 +131,9 @@ def _amplifiers(
         "prescan_box": attrs.evolve(data, x0=raw.x0, x1=data.x0),
     }
     mirrored = draw(st.booleans()), draw(st.booleans())
-    turned = {key: _turned(part, raw, *mirrored) for key, part in parts.items()}
-    flips = {"flip_y": draw(st.booleans()), "flip_x": draw(st.booleans())}
-    return Amplifier(name, box, raw, **turned, **flips, **draw(_levels()))
+    values: dict[str, Any] = {key: _turned(part, raw, *mirrored) for key, part in parts.items()}
+    values |= {"flip_y": draw(st.booleans()), "flip_x": draw(st.booleans()), **draw(_levels())}
+    return Amplifier(name, box, raw, **values)
 
 
 def _turned(part: Box, raw: Box, flip_y: bool, flip_x: bool) -> Box:
@@ -215,7 +215,9 @@ def frames(draw: st.DrawFn, detector: Detector, kind: str) -> Exposure:
     ``kind`` is bias (some adu around zero), dark (adu, mostly positive) or flat (no unit, 0.3 to 1.7). Their
     mask has one plane of its own, "RARE", so bits must be moved by name.
     """
-    centre, spread, unit = {"bias": (0.0, 3.0, "adu"), "dark": (20.0, 10.0, "adu"), "flat": (1.0, 0.1, "")}[kind]
+    centre, spread, unit = {"bias": (0.0, 3.0, "adu"), "dark": (20.0, 10.0, "adu"), "flat": (1.0, 0.1, "")}[
+        kind
+    ]
     image = draw(planes_of(detector.shape, centre, spread))
     if kind == "flat":
         image = np.clip(image, np.float32(0.3), np.float32(1.7))
@@ -271,10 +273,12 @@ def masked_images(draw: st.DrawFn, shape: tuple[int, int], spoiled: bool = True)
 
 
 def operands(shape: tuple[int, int], centre: float, spread: float) -> st.SearchStrategy[Any]:
-    """Numbers, columns (ny, 1), rows (1, nx) and planes (ny, nx), positive when spread is well below centre."""
+    """Numbers, columns (ny, 1), rows (1, nx) and planes (ny, nx), ``spread`` around ``centre``."""
     ny, nx = shape
     arrays = [planes_of(part, centre, spread) for part in ((ny, 1), (1, nx), (ny, nx))]
-    return st.one_of(st.just(0.0 if centre == 0 else centre), st.floats(0.5, 2.0).map(lambda f: f * centre), *arrays)
+    return st.one_of(
+        st.just(0.0 if centre == 0 else centre), st.floats(0.5, 2.0).map(lambda f: f * centre), *arrays
+    )
 
 
 def invertible_ops(shape: tuple[int, int]) -> st.SearchStrategy[Arithmetic]:
@@ -295,10 +299,12 @@ def _as_flat(frame: MaskedImage) -> MaskedImage:
 
 
 def ops(shape: tuple[int, int]) -> st.SearchStrategy[Op]:
-    """Every operation, on a rectangle of ``shape`` (ny, nx); arithmetic also backwards or sparing variance."""
+    """Every operation, on a rectangle of ``shape`` (ny, nx); arithmetic also backwards."""
     arithmetic = st.builds(
         lambda op, inverted, spares: attrs.evolve(op, inverted=inverted, skips_variance=spares),
-        invertible_ops(shape) | st.builds(Subtract, masked_images(shape)) | st.builds(Divide, masked_images(shape)),
+        invertible_ops(shape)
+        | st.builds(Subtract, masked_images(shape))
+        | st.builds(Divide, masked_images(shape)),
         st.booleans(),
         st.booleans(),
     )
@@ -317,7 +323,7 @@ def ops(shape: tuple[int, int]) -> st.SearchStrategy[Op]:
 
 
 @st.composite
-def configs(draw: st.DrawFn, registry: Registry, **fixed: Any) -> Config:
+def configs(draw: st.DrawFn, /, registry: Registry, **fixed: Any) -> Config:
     """Configs for a raw exposure and every calibration: random switches and settings that go together.
 
     ``fixed`` are dotted names (dots written as double underscores) that are not drawn, for instance
@@ -338,7 +344,7 @@ def configs(draw: st.DrawFn, registry: Registry, **fixed: Any) -> Config:
 
 
 @st.composite
-def runs(draw: st.DrawFn, registry: Registry, **fixed: Any) -> tuple[Config, Exposure, dict[str, Any]]:
+def runs(draw: st.DrawFn, /, registry: Registry, **fixed: Any) -> tuple[Config, Exposure, dict[str, Any]]:
     """All that one run needs: a config (``fixed`` as for `configs`), a raw exposure, and inputs by kind."""
     detector = draw(detectors())
     config = draw(configs(registry, **fixed))

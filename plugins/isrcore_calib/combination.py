@@ -16,6 +16,9 @@ the median absolute deviation is the distance of the nearest two, often near zer
 that includes the outlier reaches (n - 1) / sqrt(n) sigmas at most, 1.15 for n = 3, 1.5 for n = 4 and 3 only
 from n = 11 on, so that "three sigma" would never clip anything. For them the propagated variance decides.
 
+The centre is noisy itself, so that of few values a little more than the nominal fraction is left out: at
+three sigma 0.7 % of normal values for n = 3, not 0.3 %. That is symmetric and biases nothing.
+
 Values of which none is near the centre (two that contradict each other) leave the pixel without an input.
 """
 
@@ -53,7 +56,7 @@ class Frame:
 
     @classmethod
     def of(cls, planes: Float32, file: Path | None = None) -> Frame:
-        """A frame of these planes; with ``file`` they are kept there."""
+        """A frame of these planes; with ``file`` they are kept there. Raises OSError when it is full."""
         usable = np.isfinite(planes[0])
         typical = float(np.median(planes[1][usable])) if usable.any() else 1.0
         shape = (planes.shape[1], planes.shape[2])
@@ -148,11 +151,10 @@ def _kept(values: Float32, variances: Float32, per_frame: Float32, num_sigma: np
 
 def _median(values: Float32, count: npt.NDArray[np.intp]) -> Float32:
     """The median along the first axis of the ``count`` values that are not NaN; NaN where there is none."""
-    ordered = np.ascontiguousarray(values.reshape(len(values), -1).T)
+    ordered = values.reshape(len(values), -1).T.copy()
     ordered.sort(axis=1)
     flat = count.reshape(-1)
     low = np.take_along_axis(ordered, np.maximum(flat - 1, 0)[:, None] // 2, axis=1)
-    high = np.take_along_axis(ordered, np.minimum(flat, len(values) - 1)[:, None] // 2, axis=1)
-    # The upper of the two middle values of an even number; the same one for an odd number.
+    high = np.take_along_axis(ordered, flat[:, None] // 2, axis=1)
     middle = low + (high - low) * np.float32(0.5)
     return np.asarray(middle, np.float32).reshape(values.shape[1:])

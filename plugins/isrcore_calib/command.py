@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from rich import box
 from rich.console import Console
+from rich.progress import track
 from rich.table import Table
 
 from isrcore import ConfigError, check_writable, hookimpl, write_exposure
@@ -99,11 +100,18 @@ def calibrate(arguments: argparse.Namespace) -> int:
     folder = folder_of(arguments.output)
     with tempfile.TemporaryDirectory(prefix=".isr-calibrate-", dir=folder) as temporary:
         reader = InputReader(arguments, Path(temporary), _check_place)
-        for path in dict.fromkeys(arguments.files):
+        for path in _with_progress(arguments, list(dict.fromkeys(arguments.files))):
             reader.read(path)
         rows = [_make_one(arguments, reader, stack) for _, stack in sorted(reader.stacks.items())]
     _show(rows)
     return 0
+
+
+def _with_progress(arguments: argparse.Namespace, paths: list[Path]) -> Iterable[Path]:
+    """The paths; on a terminal with a bar that grows."""
+    console: Console = arguments.messages
+    is_hidden = not console.is_terminal
+    return track(paths, f"{arguments.kind} frames", console=console, transient=True, disable=is_hidden)
 
 
 def _check_arguments(arguments: argparse.Namespace) -> None:

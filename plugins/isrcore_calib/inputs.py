@@ -120,7 +120,14 @@ class InputReader:
         stack = self.stacks.setdefault(name, Stack(exposure.detector))
         self._room -= planes.nbytes
         file = None if self._room >= 0 else self.folder / f"{name}_{len(stack.inputs)}.npy"
-        stack.inputs.append(Input(str(path), digest, raw.visit, Frame.of(planes, file), level))
+        try:
+            frame = Frame.of(planes, file)
+        except OSError as fault:
+            raise MasterError(
+                f"corrected inputs cannot be kept in {str(self.folder.parent)!r}: {fault}"
+                "\n  free space there, or allow more --memory"
+            ) from fault
+        stack.inputs.append(Input(str(path), digest, raw.visit, frame, level))
 
     def _masters(self, detector: str) -> dict[str, Any]:
         """Inputs of the correction; masters are kept for one detector at a time."""

@@ -66,36 +66,33 @@ def _fit_lines(
     config: Any, values: npt.NDArray[np.float32], ignore: npt.NDArray[np.bool_], reference: float
 ) -> Fit:
     """One level per line from pixels near the line's median; empty lines take their neighbours'."""
+    lines = statistics.OrderedRows.of(values, ignore)
     # Rejecting a good pixel now and then does not widen a level's distribution: count before rejecting.
-    count = np.count_nonzero(~ignore, axis=1)
-    ignore = ignore | _line_outliers(values, ignore, config.numSigmaClip)
+    variance = 1 / np.maximum(lines.count, 1)
+    kept = lines.within(*_limits(lines, values, config.numSigmaClip))
     if config.fitType == "MEAN_PER_ROW":
-        model, factor = statistics.mean_rows(values, ignore), 1.0
-    else:
-        factor = _MEDIAN_FACTOR
-        if config.isInt:
-            model = statistics.tie_median_rows(_truncated(values, ignore, reference), ignore)
-        else:
-            model = statistics.median_rows(values, ignore)
-    return Fit(_filled(model), factor / np.maximum(count, 1))
+        return Fit(_filled(kept.mean()), variance)
+    if config.isInt:
+        return Fit(_filled(kept.shifted_to_whole(reference).tie_median()), _MEDIAN_FACTOR * variance)
+    return Fit(_filled(kept.quantile(0.5)), _MEDIAN_FACTOR * variance)
 
 
-def _line_outliers(
-    values: npt.NDArray[np.float32], ignore: npt.NDArray[np.bool_], num_sigma: float
-) -> npt.NDArray[np.bool_]:
-    """Pixels too far from their line's median, in sigmas from the line's interquartile range.
+def _limits(
+    lines: statistics.OrderedRows, values: npt.NDArray[np.float32], num_sigma: float
+) -> tuple[Lines, Lines]:
+    """The median of every line, and how far from it a pixel may be: sigmas from its interquartile range.
 
     A line whose sigma is more than twice the usual one is judged by the usual one (behaviour §2.5, NEW).
     """
-    low, middle, high = statistics.quartile_rows(values, ignore)
+    low, middle, high = _quartiles(lines, values)
     sigma = _SIGMA_PER_IQR * (high - low)
     usual = statistics.median(sigma)
-    sigma = np.where(sigma > 2 * usual, usual, sigma)
-    # Float32 limits: the pixels are, and comparing in their type is exact for raw counts.
-    centre, limit = middle.astype(np.float32), (num_sigma * sigma).astype(np.float32)
-    with np.errstate(invalid="ignore"):
-        far: npt.NDArray[np.bool_] = np.abs(values - centre[:, None]) > limit[:, None]
-    return far
+    return middle, num_sigma * np.where(sigma > 2 * usual, usual, sigma)
+
+
+def _quartiles(lines: statistics.OrderedRows, values: npt.NDArray[np.float32]) -> tuple[Lines, Lines, Lines]:
+    """The quartiles of every line, of pixels that count (§9 fault 13)."""
+    return lines.quantile(0.25), lines.quantile(0.5), lines.quantile(0.75)
 
 
 def _filled(model: Lines, reach: int = 5) -> Lines:

@@ -27,7 +27,9 @@ def test_every_step_keeps_its_contract_and_clears_no_flag(drawn):
     check_run(PLUGINS, config, exposure, **inputs)
 
 
-BROKEN = StepSpec(name="broken", doc="Breaks its word.", requires={"converted"}, after={"saturation-flagged"}, planes={"CR"})
+BROKEN = StepSpec(
+    name="broken", doc="Breaks its word.", requires={"converted"}, after={"saturation-flagged"}, planes={"CR"}
+)
 
 
 class ClearsFlags(Step):

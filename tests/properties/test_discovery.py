@@ -4,12 +4,24 @@ from __future__ import annotations
 
 from types import SimpleNamespace
 
+import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
 import isrcore_simulated
 import isrcore_standard
-from isrcore import IsrTask, PixelStep, Registry, StepSpec, default_config, hookimpl, isr_config
+from isrcore import (
+    Detector,
+    Exposure,
+    IsrTask,
+    MaskedImage,
+    PixelStep,
+    Registry,
+    StepSpec,
+    default_config,
+    hookimpl,
+    isr_config,
+)
 from isrcore.testing import strategies
 from isrcore.testing.contracts import check_same
 
@@ -33,7 +45,9 @@ def registries(draw):
     """The standard steps in any order, spread over up to four plugins that are found in any order."""
     steps = draw(st.permutations(STEPS))
     owners = [draw(st.sampled_from("pqrs")) for _ in steps]
-    found = {name: [s for s, o in zip(steps, owners, strict=True) if o == name] for name in sorted(set(owners))}
+    found = {
+        name: [s for s, o in zip(steps, owners, strict=True) if o == name] for name in sorted(set(owners))
+    }
     order = draw(st.permutations(sorted(found)))
     return Registry({name: Bringing(found[name]) for name in order})
 
@@ -62,7 +76,11 @@ def test_overrides_and_cameras_do_not_depend_on_discovery(order):
 
 def test_example_a_step_of_a_plugin_goes_where_its_facts_say():
     glow = StepSpec(
-        name="lampGlow", doc="Glow.", requires={"bias-subtracted"}, provides={"lamp-glow-subtracted"}, unit_in="adu"
+        name="lampGlow",
+        doc="Glow.",
+        requires={"bias-subtracted"},
+        provides={"lamp-glow-subtracted"},
+        unit_in="adu",
     )
 
     class LampGlow(PixelStep):
@@ -71,6 +89,13 @@ def test_example_a_step_of_a_plugin_goes_where_its_facts_say():
         def ops(self, view):
             return iter(())
 
+    detector = Detector.of_shape((1, 2))
+    raw = Exposure(MaskedImage.from_raw(np.uint16([[5, 6]])), detector)
+    bias = Exposure(MaskedImage.from_image(np.float32([[1, 1]])), detector, facts={"assembled"})
     for order in ([LampGlow, *STEPS], [*STEPS, LampGlow]):
         registry = Registry({"one": Bringing(order)})
-        assert [name for name in registry.specs if name in ("bias", "dark", "lampGlow")] == ["bias", "dark", "lampGlow"]
+        config = isr_config(registry)(doDark=False, doFlat=False, doDefect=False, doApplyGains=True)
+        planned = IsrTask(config=config, registry=registry).plan(raw, bias=bias).steps
+        # Before the gains, because it works in adu.
+        names = [step.spec.name for step in planned if step.spec.name in ("bias", "gains", "lampGlow")]
+        assert names == ["bias", "lampGlow", "gains"]

@@ -36,7 +36,9 @@ def test_turning_without_trimming_in_one_pass_equals_a_pass_per_step(drawn):
     config, exposure, inputs = drawn
     together = IsrTask(config=config, registry=REGISTRY).run(exposure, **inputs).exposure
     apart = Registry({**PLUGINS, "recorder": Recorder()})
-    check_same(together.pixels, IsrTask(config=config, registry=apart).run(exposure, **inputs).exposure.pixels)
+    check_same(
+        together.pixels, IsrTask(config=config, registry=apart).run(exposure, **inputs).exposure.pixels
+    )
 
 
 @given(st.data())

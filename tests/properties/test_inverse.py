@@ -8,7 +8,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from isrcore import Affine, Box, Divide, FlagAbove, FlagBoxes, MaskedImage, NotInvertible, SetVariance, Subtract
+from isrcore import (
+    Affine,
+    Box,
+    Divide,
+    FlagAbove,
+    FlagBoxes,
+    MaskedImage,
+    NotInvertible,
+    SetVariance,
+    Subtract,
+)
 from isrcore.kernels.reference import Placed, Work, execute
 from isrcore.testing import strategies
 from isrcore.testing.contracts import ulps

@@ -1,4 +1,4 @@
-"""Laws: a NaN in a calibration spoils its own pixel only; a calibration's flag lands on its own pixel only."""
+"""Laws: a NaN in a calibration spoils its own pixel only, and a flag of it lands on its own pixel only."""
 
 from __future__ import annotations
 
@@ -82,7 +82,9 @@ def test_a_flag_of_a_calibration_lands_on_its_pixel(data, plane):
 
 def test_example_one_bad_flat_pixel():
     facts = frozenset({"converted", "levels-known", "assembled"})
-    science = Exposure(MaskedImage.from_image(np.float32([[10, 10, 10]])), Detector.of_shape((1, 3)), facts=facts)
+    science = Exposure(
+        MaskedImage.from_image(np.float32([[10, 10, 10]])), Detector.of_shape((1, 3)), facts=facts
+    )
     flat = attrs.evolve(science, pixels=MaskedImage.from_image(np.float32([[2, np.nan, 0]])), unit="")
     task = IsrTask(registry=REGISTRY)
     task.flatCorrection(science, flat)

@@ -1,0 +1,192 @@
+"""Laws of combining frames into masters."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import attrs
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+
+from isrcore import VisitInfo
+from isrcore_calib import Combined, Frame, combine, make_master
+from isrcore_calib.combination import combine_values
+from isrcore_calib.master import Input
+from isrcore_simulated import CAMERA
+
+DETECTOR = CAMERA["sim0"]
+SIZE = st.tuples(st.integers(1, 9), st.integers(1, 7), st.integers(1, 5))
+VALUES = st.integers(-200, 200).map(lambda number: number / 4)
+LAW = settings(max_examples=60, deadline=None)
+
+
+@st.composite
+def stacks(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray]:
+    """Values, some of them NaN or far away, and variances; shape (n, ny, nx), multiples of 1/4."""
+    size = draw(SIZE)
+    values = draw(arrays.arrays(np.float32, size, elements=VALUES))
+    far = draw(arrays.arrays(np.bool_, size, elements=st.integers(0, 5).map(lambda number: number == 0)))
+    gone = draw(arrays.arrays(np.bool_, size, elements=st.integers(0, 5).map(lambda number: number == 0)))
+    values = np.where(far, values + np.float32(4096), values)
+    variances = draw(arrays.arrays(np.float32, size, elements=st.integers(1, 400).map(lambda n: n / 4)))
+    return np.where(gone, np.float32(np.nan), values), variances
+
+
+def frames_of(values: np.ndarray, variances: np.ndarray) -> list[Frame]:
+    return [Frame.of(np.stack(pair)) for pair in zip(values, variances, strict=True)]
+
+
+def assert_equal(one: Combined, other: Combined) -> None:
+    for name in ("image", "variance", "number"):
+        np.testing.assert_array_equal(getattr(one, name), getattr(other, name), err_msg=name)
+
+
+def combine_pixel(values: list[float], variances: list[float], typical: list[float], num_sigma: float):
+    """The rule as the docstring tells it, for one pixel."""
+    usable = [i for i, value in enumerate(values) if not np.isnan(value)]
+    if not usable:
+        return np.nan, np.nan, 0
+    centre = np.median([values[i] for i in usable])
+    deviation = {i: abs(values[i] - centre) / np.sqrt(typical[i]) for i in usable}
+    sigma = np.sqrt(np.mean([variances[i] / typical[i] for i in usable]))
+    if len(usable) >= 5:
+        sigma = max(sigma, 1.4826 * np.median(list(deviation.values())))
+    kept = [i for i in usable if deviation[i] <= num_sigma * sigma]
+    if not kept:
+        return np.nan, np.nan, 0
+    number = len(kept)
+    return np.mean([values[i] for i in kept]), sum(variances[i] for i in kept) / number**2, number
+
+
+@LAW
+@given(stacks())
+def test_every_pixel_follows_the_rule(stack):
+    values, variances = stack
+    typical = np.array([frame.typical_variance for frame in frames_of(*stack)], np.float32)
+    # An odd threshold, so that no deviation lies on it but for rounding.
+    found = combine_values(values, variances, typical, 2.9173)
+    for place in np.ndindex(values.shape[1:]):
+        column = (slice(None), *place)
+        wanted = combine_pixel(values[column].tolist(), variances[column].tolist(), typical.tolist(), 2.9173)
+        got = [float(plane[place]) for plane in found]
+        np.testing.assert_allclose(got, wanted, rtol=1e-6)
+
+
+@LAW
+@given(stacks(), st.integers(1, 5000))
+def test_the_height_of_bands_changes_nothing(stack, memory):
+    frames = frames_of(*stack)
+    assert_equal(combine(frames, memory=memory), combine(frames))
+
+
+@LAW
+@given(stacks(), st.randoms(use_true_random=False))
+def test_the_order_of_the_inputs_changes_nothing(stack, random):
+    frames = frames_of(*stack)
+    shuffled = frames.copy()
+    random.shuffle(shuffled)
+    assert_equal(combine(shuffled), combine(frames))
+
+
+@settings(max_examples=20, deadline=None)
+@given(stacks())
+def test_frames_on_disk_are_frames_in_memory(stack):
+    with tempfile.TemporaryDirectory() as folder:
+        stored = [
+            Frame.of(np.stack(pair), Path(folder) / f"{number}.npy")
+            for number, pair in enumerate(zip(*stack, strict=True))
+        ]
+        assert_equal(combine(stored), combine(frames_of(*stack)))
+
+
+@LAW
+@given(stacks(), st.integers(-6, 6))
+def test_scaling_all_frames_by_a_power_of_two_scales_the_result(stack, power):
+    scale = 2.0**power
+    frames = frames_of(*stack)
+    plain = combine(frames)
+    scaled = combine([frame.scaled(scale) for frame in frames])
+    assert_equal(
+        scaled,
+        attrs.evolve(
+            plain, image=plain.image * np.float32(scale), variance=plain.variance * np.float32(scale**2)
+        ),
+    )
+
+
+@LAW
+@given(stacks(), st.integers(-1000, 1000))
+def test_a_pedestal_stays_a_pedestal(stack, pedestal):
+    values, variances = stack
+    plain = combine(frames_of(values, variances))
+    raised = combine(frames_of(values + np.float32(pedestal), variances))
+    np.testing.assert_array_equal(raised.number, plain.number)
+    np.testing.assert_array_equal(raised.variance, plain.variance)
+    # Means are rounded to float32 at different heights.
+    np.testing.assert_allclose(raised.image, plain.image + np.float32(pedestal), rtol=1e-6, atol=1e-3)
+
+
+@LAW
+@given(stacks(), st.floats(-1e6, 1e6))
+def test_what_must_not_be_used_does_not_matter(stack, value):
+    values, variances = stack
+    is_gone = np.isnan(values)
+    other = np.where(is_gone, np.float32(abs(value)), variances)
+    typical = np.ones(len(values), np.float32)
+    for one, two in zip(
+        combine_values(values, variances, typical, 3.0),
+        combine_values(values, other, typical, 3.0),
+        strict=True,
+    ):
+        np.testing.assert_array_equal(one, two)
+
+
+@LAW
+@given(stacks())
+def test_the_mean_lies_among_the_values_and_is_better_than_each(stack):
+    values, variances = stack
+    found = combine(frames_of(values, variances))
+    some = found.number > 0
+    with np.errstate(invalid="ignore"):
+        low, high = np.fmin.reduce(values, axis=0), np.fmax.reduce(values, axis=0)
+    assert np.all((found.image >= low)[some] & (found.image <= high)[some])
+    assert np.all(found.variance[some] <= variances.max() / found.number[some] * np.float32(1.000001))
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    st.sampled_from(["bias", "dark", "flat"]),
+    st.lists(st.tuples(st.integers(100, 900), st.integers(60, 600)), min_size=1, max_size=6),
+    st.randoms(use_true_random=False),
+)
+def test_the_order_of_files_changes_nothing_in_a_master(kind, kinds, random):
+    inputs = []
+    for number, (level, time) in enumerate(kinds):
+        rng = np.random.default_rng((number, level))
+        planes = np.stack([rng.normal(level, 3, (4, 5)), np.full((4, 5), 9.0)]).astype(np.float32)
+        visit = VisitInfo(dark_s=time, exposure_s=time)
+        inputs.append(Input(f"{number}.fits", str(number), visit, Frame.of(planes), float(level)))
+    one = make_master(kind, inputs, "simulated", DETECTOR)
+    random.shuffle(inputs)
+    two = make_master(kind, inputs, "simulated", DETECTOR)
+    np.testing.assert_array_equal(one.exposure.image, two.exposure.image)
+    np.testing.assert_array_equal(one.exposure.variance, two.exposure.variance)
+    np.testing.assert_array_equal(one.exposure.mask, two.exposure.mask)
+    assert one.exposure.visit.dark_s == two.exposure.visit.dark_s
+
+
+@LAW
+@given(stacks(), st.integers(1, 50))
+def test_flats_of_any_level_count_alike(stack, level):
+    """A flat of another level, divided by it, is the same flat: levels are powers of two times each other."""
+    values, variances = stack
+    frames = frames_of(values, variances)
+    scale = 2.0 ** (level % 5)
+    brighter = [
+        Frame.of(np.stack([image * np.float32(scale), variance * np.float32(scale**2)]))
+        for image, variance in zip(values, variances, strict=True)
+    ]
+    assert_equal(combine([frame.scaled(1 / scale) for frame in brighter]), combine(frames))
