@@ -219,7 +219,7 @@ def test_overrides_touch_megacam_only(name):
     config, camera = Settings(), Settings()
     config.overscan, camera.name = Settings(), name
     applyOverrides(config, camera)
-    expected = {"doDark": False} if name == "MegaCam" else {}
+    expected = {"doDark": False, "doDefect": False} if name == "MegaCam" else {}
     assert {key: value for key, value in vars(config).items() if key != "overscan"} == expected
     assert vars(config.overscan) == ({"fitType": "MEDIAN_PER_ROW"} if name == "MegaCam" else {})
 

@@ -433,6 +433,7 @@ def test_all_that_is_wrong_with_arguments_is_told_together(isr, tmp_path, raw):
 def test_settings_that_contradict_each_other_are_refused(isr, raw):
     status, _, err = isr("plan", raw, "-c", "doFlat=true", "doApplyGains=true")
     assert status == 2
+    assert "cannot start" in err
     assert "doFlat and doApplyGains are both true" in err
 
 

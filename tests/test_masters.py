@@ -317,15 +317,15 @@ def test_nothing_and_unlike_shapes_cannot_be_combined():
 
 
 def test_pixels_that_must_not_be_used_are_not():
-    image = np.arange(6, dtype=np.float32).reshape(1, 6)
+    image = np.arange(7, dtype=np.float32).reshape(1, 7)
     variance = np.ones_like(image)
     mask = np.zeros(image.shape, np.int32)
-    image[0, 1], variance[0, 2], variance[0, 3] = np.inf, 0, np.nan
+    image[0, 1], variance[0, 2], variance[0, 3], variance[0, 6] = np.inf, 0, np.nan, np.inf
     pixels = MaskedImage.from_image(image, mask, variance)
     mask[0, 4], mask[0, 5] = pixels.planes.value("SAT"), pixels.planes.value("SUSPECT")
     exposure = Exposure(pixels, CAMERA["sim0"])
     planes = planes_of(exposure, SimpleNamespace(saturatedMaskName="SAT"))
-    assert np.isfinite(planes[0]).tolist() == [[True, False, False, False, False, True]]
+    assert np.isfinite(planes[0]).tolist() == [[True, False, False, False, False, True, False]]
 
 
 def test_switches_are_set_in_a_layer_of_their_own():
@@ -479,8 +479,11 @@ def full_disk(size: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-@pytest.mark.parametrize("memory", ["1GB", "10kB"])
-def test_a_full_disk_leaves_nothing_behind(isr, tmp_path, biases, memory):
+@pytest.mark.parametrize(
+    ("memory", "reason"), [("1GB", "cannot write product"), ("10kB", "cannot be kept in")]
+)
+def test_a_full_disk_leaves_nothing_behind(isr, tmp_path, biases, memory, reason):
     with full_disk(40_000):
         told = refused(isr, tmp_path / "m.fits", "bias", *biases, "--memory", memory)
     assert told.startswith("1")
+    assert reason in told

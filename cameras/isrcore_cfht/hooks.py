@@ -34,8 +34,10 @@ def applyOverrides(config: Any, camera: Camera) -> None:
     """Defaults for raw MegaCam frames: bias and flat stay on, with these changes.
 
     No dark: the observatory takes few of them (its registry has none after 2003), and the frames its own
-    pipeline processed in later years name none. Overscan as a median per row, the model of that pipeline.
+    pipeline processed in later years name none. No defects unless they are given: raw headers name no mask
+    (behaviour §7.2, §7.6). Overscan as a median per row, the model of that pipeline.
     """
     if camera.name == CAMERA.name:
         config.doDark = False
+        config.doDefect = False
         config.overscan.fitType = "MEDIAN_PER_ROW"

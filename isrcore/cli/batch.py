@@ -14,6 +14,7 @@ from isrcore.cli.calibration_files import CalibrationFiles
 from isrcore.cli.faults import CommandError, indented, reason_of
 from isrcore.cli.inputs import calibration_flags, expand
 from isrcore.cli.settings import make_config
+from isrcore.config import ConfigError
 from isrcore.exposure import Exposure
 from isrcore.image import MaskedImage
 from isrcore.isr import IsrTask
@@ -86,10 +87,13 @@ class Batch:
 
     def _make_tasks(self, problems: list[str]) -> Iterator[IsrTask]:
         """A task for every camera; for none in particular when no file could be read."""
-        executor = Tiled(threads=getattr(self.arguments, "threads", 1))
         for camera in sorted({unit.camera for unit in self.units if unit.exposure} or {""}):
-            for config in _collect(problems, make_config, self.registry, camera, self.arguments):
-                yield IsrTask(config, camera=camera, registry=self.registry, executor=executor)
+            yield from _collect(problems, self._make_task, camera)
+
+    def _make_task(self, camera: str) -> IsrTask:
+        config = make_config(self.registry, camera, self.arguments)
+        executor = Tiled(threads=getattr(self.arguments, "threads", 1))
+        return IsrTask(config, camera=camera, registry=self.registry, executor=executor)
 
     def _curated_of(self, camera: str) -> dict[str, Any]:
         """Calibrations that ship with the camera, by kind and detector."""
@@ -167,7 +171,7 @@ def _collect(problems: list[str], function: Any, *arguments: Any) -> Iterator[An
     """The result of a call; or nothing, with what is wrong appended to ``problems``."""
     try:
         yield function(*arguments)
-    except (CommandError, RegistryError) as fault:
+    except (CommandError, ConfigError, RegistryError) as fault:
         problems.append(str(fault))
 
 

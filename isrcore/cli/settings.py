@@ -24,8 +24,6 @@ def make_config(registry: Registry, camera: str, arguments: argparse.Namespace) 
     problems = _read_files(config, arguments.config_file)
     _switch_on(config, registry, arguments)
     problems += _apply_settings(config, arguments.config)
-    if not problems:
-        problems = _contradictions(config)
     if problems:
         raise CommandError(f"the configuration for camera {camera!r} cannot be used", problems)
     return config
@@ -65,12 +63,3 @@ def _apply_settings(config: Config, settings: list[str]) -> list[str]:
         except ConfigError as fault:
             problems.append(str(fault))
     return problems
-
-
-def _contradictions(config: Config) -> list[str]:
-    """What is wrong with the values taken together."""
-    try:
-        config.validate()
-    except ConfigError as fault:
-        return [str(fault)]
-    return []

@@ -7,7 +7,7 @@ which rows of the operation's operands they are, so the tiled executor runs this
 
 from __future__ import annotations
 
-from functools import singledispatch
+from functools import cached_property, singledispatch
 from typing import Any
 
 import attrs
@@ -15,10 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from isrcore.geometry import Box, Gather
-from isrcore.image import Float32, Mask, MaskedImage
+from isrcore.image import Float32, Mask, MaskedImage, Pixels
 from isrcore.kernels import ops
-
-WHOLE = slice(None)
 
 
 @attrs.frozen(eq=False)
@@ -62,6 +60,28 @@ class Work:
         """Columns of the target."""
         return self.target.shape[1]
 
+    @cached_property
+    def _kernels(self) -> tuple[tuple[Any, ops.Op, Box, Float32, Mask, Float32], ...]:
+        """Kernel, operation, rectangle and its three planes, looked up once for all bands."""
+        found = []
+        for placed in self.placed:
+            part = self.target.window(placed.box)
+            kernel = apply.dispatch(type(placed.op))
+            found.append((kernel, placed.op, placed.box, part.image, part.mask, part.variance))
+        return tuple(found)
+
+    @cached_property
+    def _moves(self) -> tuple[tuple[Box, Pixels, Pixels], ...]:
+        """Rectangle, target view and source view of every plane that must be read."""
+        if self.source is None:
+            return ()
+        pairs = [(self.target.image, self.source.image)]
+        if not is_blank(self.source.mask):
+            pairs.append((self.target.mask, self.source.mask))
+        if not self.sets_variance:
+            pairs.append((self.target.variance, self.source.variance))
+        return tuple((g.box, to[g.box.slices], g.read(of)) for g in self.gathers for to, of in pairs)
+
 
 def execute(work: Work) -> npt.NDArray[np.int64]:
     """Do the work on the whole frame at once; returns how many pixels each operation flagged."""
@@ -73,31 +93,15 @@ def run_rows(work: Work, y0: int, y1: int, scratch: Float32) -> npt.NDArray[np.i
     """Do the work on the target's rows ``y0 <= y < y1``, which depend on no other rows."""
     flagged = np.zeros(len(work.placed), np.int64)
     with np.errstate(all="ignore"):
-        for gather in work.gathers:
-            _read_rows(work, gather, y0, y1)
-        for index, placed in enumerate(work.placed):
-            box = placed.box
-            first, last = max(y0, box.y0), min(y1, box.y1)
+        for box, target, source in work._moves:
+            rows = slice(max(y0 - box.y0, 0), max(min(y1, box.y1) - box.y0, 0))
+            target[rows] = source[rows]
+        for index, (kernel, op, box, image, mask, variance) in enumerate(work._kernels):
+            first, last = max(y0, box.y0) - box.y0, min(y1, box.y1) - box.y0
             if first < last:
-                cut = slice(first, last), slice(box.x0, box.x1)
-                target = work.target
-                views = target.image[cut], target.mask[cut], target.variance[cut]
-                flagged[index] = apply(placed.op, *views, slice(first - box.y0, last - box.y0), scratch)
+                rows = slice(first, last)
+                flagged[index] = kernel(op, image[rows], mask[rows], variance[rows], rows, scratch)
     return flagged
-
-
-def _read_rows(work: Work, gather: Gather, y0: int, y1: int) -> None:
-    """Copy a gather's part of the rows from the source, casting to float32."""
-    first, last = max(y0, gather.box.y0), min(y1, gather.box.y1)
-    if work.source is None or first >= last:
-        return
-    rows = slice(first - gather.box.y0, last - gather.box.y0)
-    cut = slice(first, last), slice(gather.box.x0, gather.box.x1)
-    work.target.image[cut] = gather.read(work.source.image)[rows]
-    if not is_blank(work.source.mask):
-        work.target.mask[cut] = gather.read(work.source.mask)[rows]
-    if not work.sets_variance:
-        work.target.variance[cut] = gather.read(work.source.variance)[rows]
 
 
 def is_blank(mask: Mask) -> bool:

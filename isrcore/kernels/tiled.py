@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
 
 import attrs
 import numpy as np
@@ -12,6 +13,9 @@ import numpy.typing as npt
 from isrcore.kernels.reference import Work, run_rows
 
 Executor = Callable[[Work], npt.NDArray[np.int64]]
+
+_In = TypeVar("_In")
+_Out = TypeVar("_Out")
 
 
 @attrs.frozen
@@ -37,6 +41,14 @@ class Tiled:
         flagged[is_static] = run_rows(static, 0, work.height, np.empty(0, np.float32))
         return flagged
 
+    def map(self, function: Callable[[_In], _Out], items: Iterable[_In]) -> list[_Out]:
+        """The function's result for every item, in order, worked out on the threads."""
+        work = list(items)
+        if self.threads == 1 or len(work) < 2:
+            return [function(item) for item in work]
+        with ThreadPoolExecutor(self.threads) as pool:
+            return list(pool.map(function, work))
+
     def _run_bands(self, work: Work) -> npt.NDArray[np.int64]:
         """Do the work band by band, shared among the threads."""
         bands = range(0, work.height, self.rows)
@@ -45,8 +57,7 @@ class Tiled:
         # Each thread gets neighbouring bands: two that fill one new page of memory wait for each other.
         size = -(-len(bands) // self.threads)
         shares = [bands[start : start + size] for start in range(0, len(bands), size)]
-        with ThreadPoolExecutor(self.threads) as pool:
-            counts = list(pool.map(lambda share: self._run(work, share), shares))
+        counts = self.map(lambda share: self._run(work, share), shares)
         return np.asarray(np.sum(counts, axis=0), dtype=np.int64)
 
     def _run(self, work: Work, bands: range) -> npt.NDArray[np.int64]:

@@ -176,17 +176,27 @@ def test_the_order_of_files_changes_nothing_in_a_master(kind, kinds, random):
     np.testing.assert_array_equal(one.exposure.variance, two.exposure.variance)
     np.testing.assert_array_equal(one.exposure.mask, two.exposure.mask)
     assert one.exposure.visit.dark_s == two.exposure.visit.dark_s
+    assert [used.path for used in one.inputs] == [used.path for used in two.inputs]
 
 
 @LAW
-@given(stacks(), st.integers(1, 50))
-def test_flats_of_any_level_count_alike(stack, level):
-    """A flat of another level, divided by it, is the same flat: levels are powers of two times each other."""
-    values, variances = stack
-    frames = frames_of(values, variances)
-    scale = 2.0 ** (level % 5)
+@given(stacks(), st.lists(st.integers(0, 4), min_size=9, max_size=9))
+def test_flats_of_any_level_count_alike(stack, powers):
+    """A brighter flat, divided by its level, is the same flat (levels are powers of two, so exactly)."""
+    scales = [2.0**power for power in powers[: len(stack[0])]]
     brighter = [
         Frame.of(np.stack([image * np.float32(scale), variance * np.float32(scale**2)]))
-        for image, variance in zip(values, variances, strict=True)
+        for image, variance, scale in zip(*stack, scales, strict=True)
     ]
-    assert_equal(combine([frame.scaled(1 / scale) for frame in brighter]), combine(frames))
+    scaled = [frame.scaled(1 / scale) for frame, scale in zip(brighter, scales, strict=True)]
+    assert_equal(combine(scaled), combine(frames_of(*stack)))
+
+
+@LAW
+@given(st.integers(1, 6), st.floats(0.5, 500))
+def test_normalising_a_flat_keeps_its_relative_noise(count, level):
+    planes = np.stack([np.full((4, 5), level), np.full((4, 5), 0.01 * level**2)]).astype(np.float32)
+    inputs = [Input(f"{n}.fits", str(n), VisitInfo(), Frame.of(planes)) for n in range(count)]
+    master = make_master("flat", inputs, "simulated", DETECTOR).exposure
+    np.testing.assert_allclose(master.image, 1, rtol=1e-6)
+    np.testing.assert_allclose(master.variance, 0.01 / count, rtol=1e-5)
