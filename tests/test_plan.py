@@ -16,6 +16,7 @@ from isrcore import (
     Calibrations,
     Detector,
     Exposure,
+    GatherStep,
     IsrTask,
     MaskedImage,
     Op,
@@ -142,6 +143,19 @@ def test_segments_end_where_somebody_looks_or_a_step_runs_alone() -> None:
     assert segments(plan_of(*pixelwise)) == [["a", "b", "d"]]
     assert segments(plan_of(*pixelwise, breaks=["a"])) == [["a"], ["b", "d"]]
     assert segments(plan_of(*pixelwise, step_of("c", Step))) == [["a", "b"], ["c"], ["d"]]
+
+
+def test_who_reads_pixels_that_moved_starts_a_segment() -> None:
+    class Reading(PixelStep):
+        spec, per = StepSpec(name="c", doc="Reads."), "detector"
+
+        def reads_pixels(self) -> bool:
+            return True
+
+    moving, plain = step_of("b", GatherStep), step_of("d")
+    assert segments(plan_of(step_of("a"), moving, Reading(), plain)) == [["a", "b"], ["c", "d"]]
+    assert segments(plan_of(step_of("a"), Reading(), plain)) == [["a", "c", "d"]]
+    assert segments(plan_of(moving, step_of("c", GatherStep))) == [["b"], ["c"]]
 
 
 def test_a_plan_touches_nothing() -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import attrs
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -121,12 +122,16 @@ def stored_turned(exposure: Exposure, turns: list[tuple[bool, bool]]) -> Exposur
     return attrs.evolve(exposure.share(), pixels=MaskedImage.from_raw(image), detector=detector)
 
 
-@given(
-    hit_runs(doAssembleCcd=True, doVariance=True),
-    st.lists(st.tuples(st.booleans(), st.booleans()), min_size=4, max_size=4),
-)
-def test_the_corner_an_amplifier_is_read_from_does_not_matter(drawn, turns):
-    config, exposure, inputs = drawn
+# Rows that lose different numbers of overscan pixels have levels of different variance.
+UNEVEN = {"overscan__fitType": "MEAN_PER_ROW", "overscan__numSigmaClip": 1.0}
+
+
+@pytest.mark.parametrize("is_trimmed", [True, False])
+@given(data=st.data())
+def test_the_corner_an_amplifier_is_read_from_does_not_matter(is_trimmed, data):
+    settings = {"doAssembleCcd": True, "doVariance": True, "assembly__doTrim": is_trimmed, **UNEVEN}
+    config, exposure, inputs = data.draw(hit_runs(**settings))
+    turns = data.draw(st.lists(st.tuples(st.booleans(), st.booleans()), min_size=4, max_size=4))
     task = IsrTask(config=config, registry=REGISTRY)
     plain, turned = (outcome(task, e, inputs) for e in (exposure, stored_turned(exposure, turns)))
     if plain is None or turned is None:
