@@ -7,9 +7,17 @@ from isrcore import statistics, stepspecs
 from isrcore.calibrations import CalibrationError, Calibrations
 from isrcore.camera import Amplifier, Camera, CameraError, Detector
 from isrcore.config import Config, ConfigError, field, section, subconfig
-from isrcore.defects import Defects
+from isrcore.defects import Defects, DefectsError
 from isrcore.exposure import Exposure, HistoryEntry, VisitInfo
-from isrcore.fits import FitsError, check_writable, read_exposure, write_exposure
+from isrcore.fits import (
+    FitsError,
+    check_writable,
+    read_config,
+    read_exposure,
+    read_extra,
+    read_provenance,
+    write_exposure,
+)
 from isrcore.geometry import Box, Gather, GeometryError, Section
 from isrcore.hookspecs import hookimpl
 from isrcore.image import MaskedImage, MaskPlaneError, MaskPlanes
@@ -48,6 +56,7 @@ __all__ = [
     "Config",
     "ConfigError",
     "Defects",
+    "DefectsError",
     "Detector",
     "Divide",
     "Exposure",
@@ -96,7 +105,10 @@ __all__ = [
     "field",
     "hookimpl",
     "isr_config",
+    "read_config",
     "read_exposure",
+    "read_extra",
+    "read_provenance",
     "read_sections",
     "section",
     "statistics",

@@ -139,7 +139,7 @@ class _Aligner:
         if frame.camera and self.exposure.camera and frame.camera != self.exposure.camera:
             yield f"it is of camera {frame.camera!r}, the exposure of {self.exposure.camera!r}"
         elif its.name != ours.name and its.name != "unnamed":
-            yield f"it is of detector {its.name!r}, the exposure of {ours.name!r}: give this detector's {kind}"
+            yield f"it is of detector {its.name!r}, the exposure of {ours.name!r}: give that one's {kind}"
         if frame.pixels.is_raw:
             yield f"its pixels are raw integers: make a master with 'isr calibrate {kind}'"
         if kind not in _MULTIPLICATIVE and frame.unit != "adu":

@@ -19,6 +19,9 @@ from isrcore.image import Float32, Mask, MaskedImage, MaskPlanes, Pixels
 #: Units an exposure can be in; empty = dimensionless, as normalised flats are.
 UNITS = ("adu", "electron", "")
 
+# FITS keywords longer than this need the HIERARCH convention.
+_SHORT = 8
+
 
 @attrs.frozen
 class VisitInfo:
@@ -127,7 +130,9 @@ class Exposure:
         Pixels are shared, not copied. The mask's plane names go into ``meta`` as ``MP_`` cards.
         """
         header = self.header.copy()
-        header.update({f"MP_{name}": bit for name, bit in self.planes.bits.items()})
+        for name, bit in self.planes.bits.items():
+            keyword = f"MP_{name}"
+            header[keyword if len(keyword) <= _SHORT else f"HIERARCH {keyword}"] = bit
         return CCDData(
             self.image,
             mask=self.mask != 0,

@@ -208,7 +208,7 @@ def _image_hdus(exposure: Exposure, compress: bool) -> Iterator[Any]:
     yield fits.PrimaryHDU(header=_primary_header(exposure))
     pixels, position = exposure.pixels.read_only(), _wcs_header(exposure.wcs)
     image, mask, variance = position.copy(), position.copy(), position.copy()
-    image["BUNIT"], variance["BUNIT"] = exposure.unit, f"{exposure.unit}2"
+    image["BUNIT"], variance["BUNIT"] = exposure.unit, exposure.unit and f"{exposure.unit}2"
     is_plain = _is_untouched(pixels)
     (image if is_plain else mask).extend(_bit_cards(pixels))
     yield _plane_hdu("IMAGE", pixels.image, image, compress)

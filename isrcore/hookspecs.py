@@ -32,6 +32,7 @@ def isr_cameras() -> list[Camera]:  # type: ignore[empty-body]
 def isr_read_raw(source: RawSource, detectors: list[str] | None) -> Iterator[Exposure] | None:
     """Raw exposures of a file, one per detector; None when the file is not ours.
 
+    Also asked to plan, with a source whose pixels are zeros: say what a file is by its headers.
     ``detectors`` are names or ids, None for all in the file. Two plugins claiming one file are an error
     naming both. A reader also states facts that the file already has.
     """
@@ -59,7 +60,11 @@ def isr_open_repository(uri: str) -> Any | None:
 
 @hookspec
 def isr_commands(subcommands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add subcommands to ``isr``: a parser with ``set_defaults(function=...)`` returning an exit status."""
+    """Add subcommands to ``isr``: a parser with ``set_defaults(function=...)`` returning an exit status.
+
+    The function is called with the parsed arguments, which also hold ``registry`` (the `Registry`),
+    ``messages`` (a rich console on stderr) and ``traceback`` (whether errors should show one).
+    """
 
 
 @hookspec

@@ -85,6 +85,7 @@ class RawSource:
 
     path: Path
     extensions: tuple[Extension, ...]
+    has_pixels: bool = True
 
     @classmethod
     def open(cls, path: str | Path) -> RawSource:
@@ -129,6 +130,10 @@ class RawSource:
         many = f"{len(found)} extensions" if found else "no extension"
         raise RawError(f"raw file {str(self.path)!r} has {many} {name!r}; it has {names}")
 
+    def without_pixels(self) -> RawSource:
+        """The same file for those who only plan: `read` gives zeros that take no memory and no time."""
+        return attrs.evolve(self, has_pixels=False)
+
     def locate(self, extension: Extension) -> str:
         """Where pixels come from, as in ``file.fits[ccd05]``."""
         return f"{self.path}[{extension.label}]"
@@ -142,6 +147,9 @@ class RawSource:
         where = f"raw file {str(self.path)!r}, extension {extension.label!r}"
         if not extension.shape:
             raise RawError(f"{where}: holds no image; choose another extension")
+        if not self.has_pixels:
+            kind = np.uint16 if extension.header.get("BITPIX", 16) > 0 else np.float32
+            return np.broadcast_to(kind(0), extension.shape)
         try:
             array = self._read_array(extension.index)
         except Exception as fault:  # the decoders raise many kinds, none of them documented

@@ -104,6 +104,11 @@ class Registry:
         return {camera.name: camera for camera in sorted(found, key=lambda camera: camera.name)}
 
     @cached_property
+    def camera_owners(self) -> dict[str, str]:
+        """The plugin that each camera comes from, by the camera's name."""
+        return {camera.name: plugin for plugin, found in self._results("isr_cameras") for camera in found}
+
+    @cached_property
     def steps(self) -> tuple[tuple[str, type[Step]], ...]:
         """(plugin, step class) of every implementation, in order of step and class name."""
         found = [(plugin, step) for plugin, steps in self._results("isr_steps") for step in steps]
@@ -157,7 +162,15 @@ class Registry:
         Raises `RegistryError` when no plugin, or more than one, claims the file, and RawError for a file
         that cannot be read.
         """
-        source = RawSource.open(path)
+        return self._read(RawSource.open(path), detectors)
+
+    def survey_raw(self, path: str | Path, detectors: list[str] | None = None) -> Iterator[Exposure]:
+        """As `read_raw` from the headers alone, with zeros for pixels: all that planning needs."""
+        return self._read(RawSource.open(path).without_pixels(), detectors)
+
+    def _read(self, source: RawSource, detectors: list[str] | None) -> Iterator[Exposure]:
+        """Let the one plugin that claims a file read it."""
+        path = source.path
         claims = list(self._results("isr_read_raw", source=source, detectors=detectors))
         if len(claims) > 1:
             names = " and ".join(repr(name) for name, _ in claims)
@@ -165,9 +178,8 @@ class Registry:
                 f"{path}: plugins {names} both claim this file; uninstall one or fix its reader"
             )
         if not claims:
-            raise RegistryError(
-                f"{path}: no installed camera knows this file{self._hint(source)}{self._failed()}"
-            )
+            hint = self._hint(source) + self._failed()
+            raise RegistryError(f"{path}: no installed camera knows this file{hint}")
         exposures: Iterator[Exposure] = claims[0][1]
         return exposures
 

@@ -85,7 +85,7 @@ class OrderedRows:
         return OrderedRows(self.values, np.where(count > 0, near.argmax(axis=1), 0), count)
 
     def shifted_to_whole(self, reference: float) -> OrderedRows:
-        """The same pixels with ``reference``, a whole number, added, truncated towards zero, and taken off."""
+        """The same pixels, which count from a whole ``reference``, truncated towards the zero below it."""
         origin = self.values.dtype.type(reference)
         return attrs.evolve(self, values=np.trunc(self.values + origin) - origin)
 

@@ -193,7 +193,15 @@ NAN_FLAGS = StepSpec(
     is_on=True,
     doc="Flag pixels whose image or variance is not finite, after all arithmetic.",
     requires={"converted"},
-    after={"variance-set", "dark-subtracted", "flat-fielded", "gains-applied"},
+    after={
+        "assembled",
+        "bias-subtracted",
+        "dark-subtracted",
+        "flat-fielded",
+        "gains-applied",
+        "overscan-subtracted",
+        "variance-set",
+    },
     provides={"nan-flagged"},
     planes={"UNMASKEDNAN"},
 )

@@ -14,7 +14,9 @@ import pytest
 ROOT = Path(__file__).parents[1]
 SOURCES = {name: ROOT / name for name in ("isrcore", "plugins", "cameras")}
 FILES = sorted(path for root in SOURCES.values() for path in root.rglob("*.py"))
-PACKAGES = {path.parent.name for root in ("plugins", "cameras") for path in SOURCES[root].glob("*/__init__.py")}
+PACKAGES = {
+    path.parent.name for root in ("plugins", "cameras") for path in SOURCES[root].glob("*/__init__.py")
+}
 
 # geometry <- camera <- image <- exposure <- step <- plan <- isr: a module imports only from further left.
 LAYERS = ("geometry", "camera", "image", "exposure", "step", "plan", "isr")
@@ -81,8 +83,12 @@ def test_only_the_registry_uses_the_plugin_manager() -> None:
 
 def test_importing_the_core_imports_no_plugin_and_nothing_heavy() -> None:
     code = "import sys, isrcore; print(*sorted({name.partition('.')[0] for name in sys.modules}))"
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
-    assert set(found).isdisjoint({*PACKAGES, "matplotlib", "numba", "hypothesis", "astro_metadata_translator", "rich"})
+    found = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stdout.split()
+    assert set(found).isdisjoint(
+        {*PACKAGES, "matplotlib", "numba", "hypothesis", "astro_metadata_translator", "rich"}
+    )
 
 
 def test_functions_are_small() -> None:

@@ -52,7 +52,6 @@ def test_messages_name_source_and_detector() -> None:
     assert exposure_of([[1]], source="night1/a.fits").label == "night1/a.fits (detector 'unnamed')"
 
 
-@pytest.mark.filterwarnings("ignore:Keyword name 'MP_")
 @given(st.data())
 def test_ccddata_and_back_keeps_pixels_unit_and_bad_pixels(data: st.DataObject) -> None:
     exposure = data.draw(strategies.exposures(data.draw(strategies.detectors())))

@@ -1,6 +1,5 @@
 """A whole MegaCam CCD of the independent model, through the main job, against the truth."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -37,7 +36,7 @@ def sky_with_stars(level: float) -> npt.NDArray[np.float32]:
 
 
 @pytest.fixture(scope="module")
-def product() -> Iterator[tuple[Exposure, npt.NDArray[np.float32], dict[str, Any]]]:
+def product() -> tuple[Exposure, npt.NDArray[np.float32], dict[str, Any]]:
     """(corrected exposure, true electrons of the sky, truth of the model)."""
     rng = np.random.default_rng(11)
     bias = (8 * np.sin(np.arange(SHAPE[1]) / 37))[None, :].repeat(SHAPE[0], 0).astype(np.float32)
@@ -68,7 +67,7 @@ def product() -> Iterator[tuple[Exposure, npt.NDArray[np.float32], dict[str, Any
         flat=frame(rng, flat, 0.002, unit=""),
         defects=Defects.from_iterable([Box(*DEAD), Box(*HOT)]),
     )
-    yield result.exposure, sky, truth
+    return result.exposure, sky, truth
 
 
 def test_residuals_are_unbiased_in_every_amplifier(product: Any) -> None:

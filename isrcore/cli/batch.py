@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import attrs
-import numpy as np
 
 from isrcore.cli.calibration_files import CalibrationFiles
 from isrcore.cli.faults import CommandError, indented, reason_of
@@ -16,7 +15,6 @@ from isrcore.cli.inputs import calibration_flags, expand
 from isrcore.cli.settings import make_config
 from isrcore.config import ConfigError
 from isrcore.exposure import Exposure
-from isrcore.image import MaskedImage
 from isrcore.isr import IsrTask
 from isrcore.kernels.tiled import Tiled
 from isrcore.plan import Plan, PlanError
@@ -80,8 +78,8 @@ class Batch:
     def _survey(self, path: Path) -> Iterator[Unit]:
         """The units of a file. What cannot be read is a unit with a problem, so that others go on."""
         try:
-            for exposure in self.registry.read_raw(path, self.arguments.detectors):
-                yield Unit(path, _without_pixels(exposure))
+            for exposure in self.registry.survey_raw(path, self.arguments.detectors):
+                yield Unit(path, exposure)
         except Exception as fault:  # a reader is anybody's code; its error is this file's, not the batch's
             yield Unit(path, problems=(reason_of(fault),))
 
@@ -173,9 +171,3 @@ def _collect(problems: list[str], function: Any, *arguments: Any) -> Iterator[An
         yield function(*arguments)
     except (CommandError, ConfigError, RegistryError) as fault:
         problems.append(str(fault))
-
-
-def _without_pixels(exposure: Exposure) -> Exposure:
-    """The exposure with zeros that take no memory: all that planning needs."""
-    blank = np.broadcast_to(exposure.image.dtype.type(0), exposure.shape)
-    return attrs.evolve(exposure, pixels=MaskedImage.from_raw(blank, exposure.planes))

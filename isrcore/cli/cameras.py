@@ -45,14 +45,9 @@ def show_cameras(arguments: argparse.Namespace) -> int:
     return OK
 
 
-def camera_owners(registry: Registry) -> dict[str, str]:
-    """The plugin that each camera comes from, by the camera's name."""
-    return {camera.name: plugin for plugin, found in registry._results("isr_cameras") for camera in found}
-
-
 def _show_all(registry: Registry) -> None:
     """A line per camera."""
-    owners = camera_owners(registry)
+    owners = registry.camera_owners
     table = make_table(
         ("camera", "plugin", "detectors", "amplifiers", "shape", "description"),
         numbers=("detectors", "amplifiers"),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from isrcore.cli.cameras import camera_owners
 from isrcore.cli.faults import EXIT_STATUS, FAILED, OK
 from isrcore.cli.terminal import make_console, make_table
 from isrcore.registry import PluginInfo, Registry
@@ -45,6 +44,6 @@ def show_plugins(arguments: argparse.Namespace) -> int:
 def _cells(registry: Registry, info: PluginInfo) -> tuple[str, ...]:
     """What the table says of a plugin."""
     state = "loaded" if info.is_loaded else f"failed: {info.failure}"
-    cameras = sorted(name for name, owner in camera_owners(registry).items() if owner == info.name)
+    cameras = sorted(name for name, owner in registry.camera_owners.items() if owner == info.name)
     steps = (step.spec.name for plugin, step in registry.steps if plugin == info.name)
     return info.name, info.version, state, ", ".join(info.hooks), ", ".join(cameras), ", ".join(steps)

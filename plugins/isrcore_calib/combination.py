@@ -140,7 +140,8 @@ def _kept(values: Float32, variances: Float32, per_frame: Float32, num_sigma: np
     usable = ~np.isnan(values)
     count = np.count_nonzero(usable, axis=0)
     noise = np.sum(variances / per_frame, axis=0, dtype=np.float64, where=usable) / count
-    sigma = np.sqrt(noise).astype(np.float32)
+    # Noise may have driven all of a pixel's variances below zero; its median is still its best value.
+    sigma = np.sqrt(np.maximum(noise, 0)).astype(np.float32)
     deviations = np.abs(values - _median(values, count))
     deviations /= np.sqrt(per_frame)
     if len(values) >= _ENOUGH_FOR_SCATTER:

@@ -42,6 +42,10 @@ def make_config(
             setattr(config, flag, is_on)
         # A calibration frame sees no sky.
         config.set("expectWcs", False)
+        # Around zero counts a variance is as often too low as too high; leaving out the low ones would
+        # leave out the low pixels and lift the mean.
+        if "variance.maskNegative" in config.names():
+            config.set("variance.maskNegative", False)
     problems = [*_read_files(config, files), *_apply_settings(config, settings)]
     if problems:
         raise ConfigError("\n".join([f"the configuration for camera {camera!r} cannot be used", *problems]))
@@ -91,12 +95,12 @@ def _apply_settings(config: Config, settings: Iterable[str]) -> Iterator[str]:
 def planes_of(exposure: Exposure, config: Any) -> npt.NDArray[np.float32]:
     """Image and variance of a corrected input, shape (2, ny, nx); NaN in the image where it must not be used.
 
-    That is where it is flagged bad, saturated, hit or without data, where image or variance is no finite
-    number, and where the variance is not positive.
+    That is where it is flagged bad, saturated, hit or without data, and where image or variance is no finite
+    number.
     """
     names = {*_UNUSABLE, config.saturatedMaskName} & set(exposure.planes)
     planes = np.stack((exposure.image, exposure.variance))
-    usable = ~exposure.pixels.flagged(*names) & np.isfinite(planes[1]) & (planes[1] > 0)
+    usable = ~exposure.pixels.flagged(*names) & np.isfinite(planes[1])
     planes[0, ~(usable & np.isfinite(planes[0]))] = np.nan
     # A variance nobody uses must not spoil sums.
     planes[1, ~usable] = 0.0

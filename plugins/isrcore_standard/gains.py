@@ -50,7 +50,8 @@ class Gains(PixelStep):
         gain = view.amplifier.gain
         if not self.config.normalize:
             return GainMeasurement(gain)
-        return GainMeasurement(gain, statistics.median(view.pixels(view.box).image) * gain)
+        data = view.box if view.exposure.is_assembled else view.amplifier.raw_data_box
+        return GainMeasurement(gain, statistics.median(view.pixels(data).image) * gain)
 
     def ops(self, view: AmpView) -> Iterator[Op]:
         """I·g, V·g²; then the same with m/m_a, m the median of all amplifiers' medians m_a."""

@@ -10,6 +10,7 @@ import time
 import tracemalloc
 import warnings
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import astropy.units as u
@@ -71,6 +72,12 @@ def isr_task(executor: Any) -> IsrTask:
     return IsrTask(config, camera="MegaCam", registry=registry, executor=executor)
 
 
+def with_executor(executor: Any, raw: Exposure, inputs: dict[str, Any]) -> Callable[[], object]:
+    """The documented task on an executor."""
+    task = isr_task(executor)
+    return lambda: task.run(raw, **inputs)
+
+
 def touch_once(raw: Exposure, inputs: dict[str, Any]) -> Callable[[], object]:
     """The floor: read the raw frame and every plane of the calibrations once, write three new planes once."""
     frames = [inputs[kind] for kind in ("bias", "dark", "flat")]
@@ -108,14 +115,16 @@ def with_ccdproc(raw: Exposure, inputs: dict[str, Any]) -> Callable[[], object]:
             half = CCDData(raw.image[amp.raw_box.slices], unit="adu")
             half.mask = half.data >= 62000
             overscan = amp.serial_overscan_box.relative_to(amp.raw_box)
-            area = CCDData(half.data[overscan.slices], unit="adu")
-            half = ccdproc.subtract_overscan(half, overscan=area, overscan_axis=1, median=True) \
-                if area.shape[0] == half.shape[0] else _overscan(half, amp)  # fmt: skip
+            half = half[: SHAPE[0]]
+            columns = half[:, overscan.x0 : overscan.x1]
+            half = ccdproc.subtract_overscan(half, overscan=columns, overscan_axis=1, median=True)
             data = amp.raw_data_box.relative_to(amp.raw_box)
             half = ccdproc.trim_image(half[data.slices])
             noise = amp.read_noise * u.electron
             halves.append(ccdproc.create_deviation(half, gain=amp.gain * u.electron / u.adu, readnoise=noise))
-        ccd = CCDData(np.hstack([h.data for h in halves]), unit="adu", mask=np.hstack([h.mask for h in halves]))
+        ccd = CCDData(
+            np.hstack([h.data for h in halves]), unit="adu", mask=np.hstack([h.mask for h in halves])
+        )
         ccd.uncertainty = StdDevUncertainty(np.hstack([h.uncertainty.array for h in halves]))
         ccd = ccdproc.subtract_bias(ccd, bias)
         ccd = ccdproc.subtract_dark(
@@ -126,13 +135,6 @@ def with_ccdproc(raw: Exposure, inputs: dict[str, Any]) -> Callable[[], object]:
         return ccd
 
     return run
-
-
-def _overscan(half: CCDData, amp: Any) -> CCDData:
-    """ccdproc's per-row overscan of the rows that have data."""
-    rows = half[: SHAPE[0]]
-    box = amp.serial_overscan_box.relative_to(amp.raw_box)
-    return ccdproc.subtract_overscan(rows, overscan=rows[:, box.x0 : box.x1], overscan_axis=1, median=True)
 
 
 def timed(function: Callable[[], object]) -> float:
@@ -154,9 +156,9 @@ def table() -> Iterator[dict[str, tuple[float, float]]]:
 
 CANDIDATES: dict[str, Callable[[Exposure, dict[str, Any]], Callable[[], object]]] = {
     "touch every plane once": touch_once,
-    "tiled, one thread": lambda raw, inputs: lambda task=isr_task(Tiled()): task.run(raw, **inputs),
-    "tiled, two threads": lambda raw, inputs: lambda task=isr_task(Tiled(threads=2)): task.run(raw, **inputs),
-    "reference": lambda raw, inputs: lambda task=isr_task(reference.execute): task.run(raw, **inputs),
+    "tiled, one thread": partial(with_executor, Tiled()),
+    "tiled, two threads": partial(with_executor, Tiled(threads=2)),
+    "reference": partial(with_executor, reference.execute),
     "ccdproc": with_ccdproc,
 }
 
