@@ -135,9 +135,7 @@ class _Pass:
     def _collect(self, index: int, planned: PlannedStep, step: PixelStep) -> None:
         """Let a step measure every amplifier, then say its operations."""
         views = list(self._views(planned, step))
-        # Measurements do not depend on each other: an executor with threads may share them out.
-        spread = getattr(self.conditions.executor, "map", map)
-        found = dict(zip((view.name for view in views), spread(step.measure, views), strict=True))
+        found = {view.name: step.measure(view) for view in views}
         self.measured[planned.spec.name] = {name: m for name, m in found.items() if m is not None}
         for view in views:
             ready = attrs.evolve(view, measurement=found[view.name])

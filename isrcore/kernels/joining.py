@@ -15,7 +15,7 @@ from numpy.lib.stride_tricks import as_strided
 
 from isrcore.geometry import Box, Gather
 from isrcore.kernels.ops import Op
-from isrcore.kernels.reference import Placed
+from isrcore.kernels.reference import Placed, RowBlock
 
 
 def join_gathers(gathers: Iterable[Gather]) -> tuple[Gather, ...]:
@@ -61,7 +61,7 @@ def _both(left: Box, right: Box) -> Box:
 def _join(left: Placed, right: Placed) -> Placed | None:
     """One operation for two neighbours, None when they cannot share one."""
     a, b = left.op, right.op
-    if type(a) is not type(b) or a.is_static or not _touch(left.box, right.box) or not _agree(a, b):
+    if type(a) is not type(b) or a.is_known or not _touch(left.box, right.box) or not _agree(a, b):
         return None
     operands = {}
     for name in a.operands:
@@ -102,6 +102,20 @@ def _simple(operand: Any) -> Any:
     """A number for a column of one value; anything else as it is."""
     if isinstance(operand, np.ndarray) and operand.shape[1] == 1 and (operand == operand[0]).all():
         return operand[0, 0]
+    return operand
+
+
+def expanded(placed: Placed, rows: int) -> Placed:
+    """The same operation with rows repeated to the height of a band: whole bands cost half of row by row."""
+    op = placed.op
+    changes = {name: _repeated(getattr(op, name), rows) for name in op.operands}
+    return Placed(attrs.evolve(op, **changes), placed.box) if changes else placed
+
+
+def _repeated(operand: Any, rows: int) -> Any:
+    """A row as a block of equal rows; anything else as it is."""
+    if isinstance(operand, np.ndarray) and operand.shape[0] == 1 and operand.shape[1] > 1:
+        return RowBlock(np.repeat(operand, rows, axis=0))
     return operand
 
 

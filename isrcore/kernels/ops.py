@@ -55,8 +55,8 @@ class Op:
 
     operands: ClassVar[tuple[str, ...]] = ()
     is_invertible: ClassVar[bool] = False
-    #: Whether it only sets flags that are known beforehand, whatever the pixels hold.
-    is_static: ClassVar[bool] = False
+    #: Whether it only sets flags known beforehand, whatever the pixels hold.
+    is_known: ClassVar[bool] = False
 
     def window(self, box: Box) -> Op:
         """The same operation on the pixels in ``box`` of its rectangle."""
@@ -167,7 +167,7 @@ class FlagNonPositiveVariance(Op):
 class OrMask(Op):
     """M' = M | mask inside ``box`` of the rectangle; ``mask`` is an int32 plane of the box's shape."""
 
-    is_static: ClassVar[bool] = True
+    is_known: ClassVar[bool] = True
     mask: Mask
     box: Box
 
@@ -187,7 +187,7 @@ class OrMask(Op):
 class FlagBoxes(Op):
     """M' = M | bits in every box; ``boxes`` is an (n, 4) array of y0, y1, x0, x1 in the rectangle."""
 
-    is_static: ClassVar[bool] = True
+    is_known: ClassVar[bool] = True
     boxes: npt.NDArray[np.int64]
     bits: int
 

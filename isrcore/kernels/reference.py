@@ -117,8 +117,17 @@ def apply(op: Any, image: Float32, mask: Mask, variance: Float32, rows: slice, s
     )
 
 
+@attrs.frozen(eq=False)
+class RowBlock:
+    """A row operand repeated to as many equal rows as are worked on at a time."""
+
+    values: Float32
+
+
 def _part(operand: Any, rows: slice) -> Any:
     """The rows of an operand; numbers and rows serve all of them."""
+    if isinstance(operand, RowBlock):
+        return operand.values[: rows.stop - rows.start]
     if isinstance(operand, np.ndarray):
         return operand if operand.shape[0] == 1 else operand[rows]
     return np.float32(operand)
@@ -126,7 +135,7 @@ def _part(operand: Any, rows: slice) -> Any:
 
 def _is(operand: Any, number: float) -> bool:
     """Whether an operand is this number."""
-    return not isinstance(operand, np.ndarray) and bool(operand == number)
+    return not isinstance(operand, np.ndarray | RowBlock) and bool(operand == number)
 
 
 def _like(scratch: Float32, image: Float32) -> Float32:
@@ -232,7 +241,9 @@ def _flag(mask: Mask, bits: int, hit: npt.NDArray[np.bool_]) -> int:
 def _flag_above(
     op: ops.FlagAbove, image: Float32, mask: Mask, variance: Float32, rows: slice, scratch: Float32
 ) -> int:
-    hit = image >= _part(op.level, rows)
+    # In scratch memory: asking the system for new memory in every band costs more than comparing.
+    hit = scratch.view(np.bool_)[: image.size].reshape(image.shape)
+    np.greater_equal(image, _part(op.level, rows), out=hit)
     return _flag(mask, op.bits, hit) if hit.any() else 0
 
 
@@ -273,8 +284,10 @@ def _or_mask(
 def _flag_boxes(
     op: ops.FlagBoxes, image: Float32, mask: Mask, variance: Float32, rows: slice, scratch: Float32
 ) -> int:
-    boxes = op.window(Box(rows.start, rows.stop, 0, image.shape[1])).boxes
-    bits = np.int32(op.bits)
-    for y0, y1, x0, x1 in boxes.tolist():
-        mask[y0:y1, x0:x1] |= bits
-    return int(((boxes[:, 1] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 2])).sum())
+    first, last, bits, flagged = rows.start, rows.stop, np.int32(op.bits), 0
+    here = op.boxes[(op.boxes[:, 0] < last) & (op.boxes[:, 1] > first)]
+    for y0, y1, x0, x1 in here.tolist():
+        part = mask[max(y0 - first, 0) : y1 - first, max(x0, 0) : x1]
+        part |= bits
+        flagged += part.size
+    return flagged

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
 
 import attrs
 import numpy as np
 import numpy.typing as npt
 
+from isrcore.kernels.joining import expanded
 from isrcore.kernels.reference import Work, run_rows
 
 Executor = Callable[[Work], npt.NDArray[np.int64]]
-
-_In = TypeVar("_In")
-_Out = TypeVar("_Out")
 
 
 @attrs.frozen
@@ -24,30 +21,23 @@ class Tiled:
 
     The result is that of `reference.execute` to the bit for any band height and number of threads: every
     operation of a segment works row by row. Flags known beforehand are set on the whole frame, afterwards:
-    no operation reads the mask, and a box is cheaper to set once than once per band.
+    no operation reads the mask, and a bad column is cheaper to set once than once per band.
     """
 
-    # 128 rows of 2048 float32 pixels are a megabyte per plane: in cache, with few calls per frame.
-    rows: int = 128
+    # 256 rows of 2048 float32 pixels are two megabytes per plane: still in the outer cache, and calls so
+    # long that threads seldom wait for each other between them.
+    rows: int = 256
     threads: int = 1
 
     def __call__(self, work: Work) -> npt.NDArray[np.int64]:
         """Do the work; returns how many pixels each operation flagged."""
-        banded = attrs.evolve(work, placed=tuple(p for p in work.placed if not p.op.is_static))
-        static = attrs.evolve(work, placed=tuple(p for p in work.placed if p.op.is_static), gathers=())
+        is_known = np.array([p.op.is_known for p in work.placed], dtype=bool)
         flagged = np.zeros(len(work.placed), np.int64)
-        is_static = np.array([p.op.is_static for p in work.placed], dtype=bool)
-        flagged[~is_static] = self._run_bands(banded)
-        flagged[is_static] = run_rows(static, 0, work.height, np.empty(0, np.float32))
+        banded = tuple(expanded(p, self.rows) for p in work.placed if not p.op.is_known)
+        flagged[~is_known] = self._run_bands(attrs.evolve(work, placed=banded))
+        known = attrs.evolve(work, placed=tuple(p for p in work.placed if p.op.is_known), gathers=())
+        flagged[is_known] = run_rows(known, 0, work.height, np.empty(0, np.float32))
         return flagged
-
-    def map(self, function: Callable[[_In], _Out], items: Iterable[_In]) -> list[_Out]:
-        """The function's result for every item, in order, worked out on the threads."""
-        work = list(items)
-        if self.threads == 1 or len(work) < 2:
-            return [function(item) for item in work]
-        with ThreadPoolExecutor(self.threads) as pool:
-            return list(pool.map(function, work))
 
     def _run_bands(self, work: Work) -> npt.NDArray[np.int64]:
         """Do the work band by band, shared among the threads."""
@@ -57,7 +47,8 @@ class Tiled:
         # Each thread gets neighbouring bands: two that fill one new page of memory wait for each other.
         size = -(-len(bands) // self.threads)
         shares = [bands[start : start + size] for start in range(0, len(bands), size)]
-        counts = self.map(lambda share: self._run(work, share), shares)
+        with ThreadPoolExecutor(self.threads) as pool:
+            counts = list(pool.map(lambda share: self._run(work, share), shares))
         return np.asarray(np.sum(counts, axis=0), dtype=np.int64)
 
     def _run(self, work: Work, bands: range) -> npt.NDArray[np.int64]:
