@@ -11,6 +11,7 @@ from isrcore.config import Config, field, make_config_class, section
 from isrcore.defects import Defects
 from isrcore.exposure import Exposure
 from isrcore.geometry import Box
+from isrcore.kernels.memory import PlanePool
 from isrcore.kernels.ops import SetVariance
 from isrcore.kernels.reference import Placed, Work
 from isrcore.kernels.tiled import Executor, Tiled
@@ -89,6 +90,7 @@ class IsrTask(Task):
             config = default_config(self.registry, camera)
         super().__init__(config=config, name=name, parentTask=parentTask, **keywords)
         self.executor: Executor = executor or Tiled()
+        self._memory = PlanePool()
         self.config.validate()
         self.config.freeze()
         self._steps = {name: self._make_step(name) for name in sorted(self.registry.specs)}
@@ -163,7 +165,8 @@ class IsrTask(Task):
         planned, calibrations = self._planned(exposure, inputs)
         for segment in planned.segments:
             owns = exposure.image is not ccdExposure.image
-            run_segment(segment, exposure, calibrations, Conditions(self.executor, in_place=owns))
+            conditions = Conditions(self.executor, self._memory, in_place=owns)
+            run_segment(segment, exposure, calibrations, conditions)
             if self.registry.has_observers:
                 self.registry.after_step(segment.steps[-1].spec.name, exposure)
         if self.config.expectWcs and exposure.wcs is None:
@@ -180,7 +183,7 @@ class IsrTask(Task):
         """Run steps now, in place, whatever their switches say."""
         calibrations = self._checked(exposure, inputs, steps)
         only = None if amp is None else frozenset({amp.name})
-        conditions = Conditions(self.executor, in_place=True, amplifiers=only)
+        conditions = Conditions(self.executor, self._memory, in_place=True, amplifiers=only)
         for segment in plan(steps, exposure, calibrations, ignores_flags=True).segments:
             run_segment(segment, exposure, calibrations, conditions)
 
@@ -196,8 +199,9 @@ class IsrTask(Task):
             )
         calibrations = self._checked(before, inputs, [step])
         exposure.pixels = before.pixels
+        conditions = Conditions(self.executor, self._memory, in_place=True)
         for segment in plan([step], before, calibrations, ignores_flags=True).segments:
-            undo_segment(segment, exposure, calibrations, Conditions(self.executor, in_place=True))
+            undo_segment(segment, exposure, calibrations, conditions)
 
     def _step(self, name: str) -> Step:
         """The configured implementation of a step. Raises `RegistryError` when no plugin has it."""

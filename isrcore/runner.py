@@ -17,6 +17,7 @@ from isrcore.exposure import Exposure, HistoryEntry
 from isrcore.geometry import Box, Gather, do_tile
 from isrcore.image import MaskedImage, MaskPlanes
 from isrcore.kernels.joining import join_gathers, join_placed
+from isrcore.kernels.memory import PlanePool
 from isrcore.kernels.ops import SetVariance
 from isrcore.kernels.reference import Placed, Work, execute
 from isrcore.kernels.tiled import Executor
@@ -29,10 +30,11 @@ class Conditions:
     """How segments are run.
 
     ``in_place`` lets a segment write the pixels the exposure came with, if they are float32 already and
-    nothing moves; otherwise it gets new ones. ``amplifiers`` restricts pixel steps to some of them.
+    nothing moves; otherwise it gets new ones from ``memory``. ``amplifiers`` restricts pixel steps to some.
     """
 
     executor: Executor
+    memory: PlanePool
     in_place: bool = False
     amplifiers: frozenset[str] | None = None
 
@@ -165,7 +167,7 @@ class _Pass:
         """A copy of a window as the operations collected so far leave it."""
         gather = Gather(box, Box.of_shape(box.shape))
         moved = (placed.through(gather) for _, placed in self.placed)
-        target = _blank(box.shape, self.exposure.planes)
+        target = _empty(PlanePool(), box.shape, self.exposure.planes)
         execute(Work(target, tuple(p for p in moved if p is not None), self.source, (gather,)))
         return target
 
@@ -184,14 +186,14 @@ class _Pass:
         whole = Box.of_shape(self.shape)
         gathers = join_gathers(self.gathers) or (Gather(whole, whole),)
         is_full = do_tile((gather.box for gather in gathers), whole)
-        target = _blank(self.shape, self.exposure.planes, is_full)
-        return Work(target, placed, self.source, gathers, sets_variance and is_full)
+        target = _empty(self.conditions.memory, self.shape, self.exposure.planes)
+        return Work(target, placed, self.source, gathers, sets_variance and is_full, not is_full)
 
 
-def _blank(shape: tuple[int, int], planes: MaskPlanes, will_be_filled: bool = True) -> MaskedImage:
-    """New planes. The mask is zero; image and variance too unless every pixel will be filled."""
-    new = np.empty if will_be_filled else np.zeros
-    return MaskedImage(new(shape, np.float32), np.zeros(shape, np.int32), new(shape, np.float32), planes)
+def _empty(memory: PlanePool, shape: tuple[int, int], planes: MaskPlanes) -> MaskedImage:
+    """New planes with arbitrary pixels."""
+    image, variance = memory.empty(shape, np.float32), memory.empty(shape, np.float32)
+    return MaskedImage(image, memory.empty(shape, np.int32), variance, planes)
 
 
 def _without_lost_variance(placed: list[Placed], shape: tuple[int, int]) -> tuple[tuple[Placed, ...], bool]:

@@ -40,8 +40,9 @@ class Placed:
 class Work:
     """Pixels to read, where they go, and what is done to them there.
 
-    With ``source`` None the operations change ``target`` in place. ``sets_variance`` tells that every
-    variance is set by the operations, so that the source's need not be read.
+    With ``source`` None the operations change ``target`` in place; else the target's pixels are arbitrary
+    before. ``sets_variance`` tells that every variance is set by the operations, so that the source's need
+    not be read, ``has_gaps`` that the gathers leave pixels out, which become zero.
     """
 
     target: MaskedImage
@@ -49,6 +50,7 @@ class Work:
     source: MaskedImage | None = None
     gathers: tuple[Gather, ...] = ()
     sets_variance: bool = False
+    has_gaps: bool = False
 
     @property
     def height(self) -> int:
@@ -82,6 +84,14 @@ class Work:
             pairs.append((self.target.variance, self.source.variance))
         return tuple((g.box, to[g.box.slices], g.read(of)) for g in self.gathers for to, of in pairs)
 
+    @cached_property
+    def _zeroed(self) -> tuple[Pixels, ...]:
+        """Planes of the target that start as zeros."""
+        if self.source is None:
+            return ()
+        planes = self.target.image, self.target.mask, self.target.variance
+        return planes if self.has_gaps else (self.target.mask,) if is_blank(self.source.mask) else ()
+
 
 def execute(work: Work) -> npt.NDArray[np.int64]:
     """Do the work on the whole frame at once; returns how many pixels each operation flagged."""
@@ -93,6 +103,8 @@ def run_rows(work: Work, y0: int, y1: int, scratch: Float32) -> npt.NDArray[np.i
     """Do the work on the target's rows ``y0 <= y < y1``, which depend on no other rows."""
     flagged = np.zeros(len(work.placed), np.int64)
     with np.errstate(all="ignore"):
+        for plane in work._zeroed:
+            plane[y0:y1].fill(0)
         for box, target, source in work._moves:
             rows = slice(max(y0 - box.y0, 0), max(min(y1, box.y1) - box.y0, 0))
             target[rows] = source[rows]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import attrs
@@ -35,24 +35,22 @@ class Tiled:
         flagged = np.zeros(len(work.placed), np.int64)
         banded = tuple(expanded(p, self.rows) for p in work.placed if not p.op.is_known)
         flagged[~is_known] = self._run_bands(attrs.evolve(work, placed=banded))
-        known = attrs.evolve(work, placed=tuple(p for p in work.placed if p.op.is_known), gathers=())
+        known = Work(work.target, tuple(p for p in work.placed if p.op.is_known))
         flagged[is_known] = run_rows(known, 0, work.height, np.empty(0, np.float32))
         return flagged
 
     def _run_bands(self, work: Work) -> npt.NDArray[np.int64]:
         """Do the work band by band, shared among the threads."""
-        bands = range(0, work.height, self.rows)
-        if self.threads == 1 or len(bands) < 2:
+        bands = iter(range(0, work.height, self.rows))
+        if self.threads == 1:
             return self._run(work, bands)
-        # Each thread gets neighbouring bands: two that fill one new page of memory wait for each other.
-        size = -(-len(bands) // self.threads)
-        shares = [bands[start : start + size] for start in range(0, len(bands), size)]
+        # All take from one supply: a thread whose core is busy elsewhere leaves its bands to the others.
         with ThreadPoolExecutor(self.threads) as pool:
-            counts = list(pool.map(lambda share: self._run(work, share), shares))
+            counts = list(pool.map(self._run, [work] * self.threads, [bands] * self.threads))
         return np.asarray(np.sum(counts, axis=0), dtype=np.int64)
 
-    def _run(self, work: Work, bands: range) -> npt.NDArray[np.int64]:
-        """The bands that start at the given rows, one after the other."""
+    def _run(self, work: Work, bands: Iterator[int]) -> npt.NDArray[np.int64]:
+        """The bands that start at the rows that ``bands`` still gives, one after the other."""
         scratch = np.empty(self.rows * work.width, np.float32)
         flagged = np.zeros(len(work.placed), np.int64)
         for y0 in bands:
