@@ -65,6 +65,11 @@ class AmpView:
         return self.detector.name if self.amp is None else self.amp.name
 
     @property
+    def is_assembled(self) -> bool:
+        """Whether ``box`` is in the trimmed frame when the step's turn comes, rather than in the raw one."""
+        return "assembled" in self.facts
+
+    @property
     def detector(self) -> Detector:
         """The detector, with this exposure's levels."""
         return self.exposure.detector

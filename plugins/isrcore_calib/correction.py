@@ -92,6 +92,17 @@ def _apply_settings(config: Config, settings: Iterable[str]) -> Iterator[str]:
             yield f"  - {fault}"
 
 
+def remove_shot_noise(exposure: Exposure) -> None:
+    """Take the shot noise I/g out of the variance, in place: a bias is a pattern of voltages, not of light.
+
+    Without this, pixels below the overscan's level would seem less noisy than the read noise.
+    """
+    for amp in exposure.detector.amplifiers:
+        variance = exposure.variance[amp.box.slices]
+        variance -= exposure.image[amp.box.slices] / np.float32(amp.gain)
+        np.maximum(variance, 0, out=variance)
+
+
 def planes_of(exposure: Exposure, config: Any) -> npt.NDArray[np.float32]:
     """Image and variance of a corrected input, shape (2, ny, nx); NaN in the image where it must not be used.
 

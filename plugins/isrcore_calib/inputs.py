@@ -13,7 +13,7 @@ import attrs
 
 from isrcore import Config, Detector, Exposure, IsrTask, Registry, read_exposure
 from isrcore_calib.combination import Frame
-from isrcore_calib.correction import KINDS, make_config, planes_of
+from isrcore_calib.correction import KINDS, make_config, planes_of, remove_shot_noise
 from isrcore_calib.master import Input, MasterError, measure_level
 from isrcore_calib.places import place
 
@@ -115,6 +115,8 @@ class InputReader:
         if name not in self.stacks:
             self.check(self.arguments, name, self.stacks)
         exposure: Exposure = self.task.run(raw, **self._masters(name)).exposure
+        if self.kind == "bias":
+            remove_shot_noise(exposure)
         planes = planes_of(exposure, self.config)
         level = measure_level(planes, str(path)) if self.kind == "flat" else 1.0
         stack = self.stacks.setdefault(name, Stack(exposure.detector))

@@ -135,6 +135,8 @@ def _finished(combined: Combined, empty: float) -> MaskedImage:
     """The frame with its empty pixels filled and flagged."""
     planes, is_empty = MaskPlanes(), combined.number == 0
     combined.image[is_empty], combined.variance[is_empty] = empty, 0.0
+    # Noise about zero counts may leave a mean of estimated variances below zero.
+    np.maximum(combined.variance, 0, out=combined.variance)
     mask = np.zeros(combined.image.shape, np.int32)
     mask[is_empty] = planes.value("BAD")
     return MaskedImage(combined.image, mask, combined.variance, planes)

@@ -30,7 +30,7 @@ class AmplifierMask(PixelStep):
         """Whether and why the amplifier is bad."""
         if view.defects is not None and view.defects.covers(view.amplifier.box):
             return BadAmplifier("defects cover it", Box.of_shape(view.box.shape))
-        data = view.box if view.exposure.is_assembled else view.amplifier.raw_data_box
+        data = view.box if view.is_assembled else view.amplifier.raw_data_box
         if self._is_flagged_throughout(view, data):
             return BadAmplifier("every pixel is saturated or suspect", data.relative_to(view.box))
         return None

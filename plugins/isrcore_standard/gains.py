@@ -50,7 +50,7 @@ class Gains(PixelStep):
         gain = view.amplifier.gain
         if not self.config.normalize:
             return GainMeasurement(gain)
-        data = view.box if view.exposure.is_assembled else view.amplifier.raw_data_box
+        data = view.box if view.is_assembled else view.amplifier.raw_data_box
         return GainMeasurement(gain, statistics.median(view.pixels(data).image) * gain)
 
     def ops(self, view: AmpView) -> Iterator[Op]:

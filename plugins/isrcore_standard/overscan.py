@@ -123,7 +123,7 @@ class OverscanMeasurement(Measurement):
         if np.ptp(factor) == 0:
             return float(np.max(factor)) * pixel_variance
         was, now = self.amp, view.amplifier
-        is_raw = not view.exposure.is_assembled and view.box == now.raw_box
+        is_raw = not view.is_assembled
         # Raw frames too may have been turned since, without being trimmed.
         is_turned = not is_raw or (was.flip_y, was.flip_x) != (now.flip_y, now.flip_x)
         operand = np.asarray(self.along(factor * pixel_variance, now.raw_box if is_raw else was.raw_data_box))
