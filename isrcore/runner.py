@@ -15,10 +15,10 @@ from isrcore.calibrations import Calibrations
 from isrcore.camera import Amplifier
 from isrcore.exposure import Exposure, HistoryEntry
 from isrcore.geometry import Box, Gather, do_tile
-from isrcore.image import MaskedImage, MaskPlanes
+from isrcore.image import Mask, MaskedImage, MaskPlanes
 from isrcore.kernels.joining import join_gathers, join_placed
 from isrcore.kernels.memory import PlanePool
-from isrcore.kernels.ops import SetVariance
+from isrcore.kernels.ops import Divide, SetVariance, Subtract
 from isrcore.kernels.reference import Placed, Work, execute
 from isrcore.kernels.tiled import Executor
 from isrcore.plan import PlannedStep, Segment
@@ -181,19 +181,34 @@ class _Pass:
         """All operations of the segment, with variances that would be overwritten left out."""
         self.placed = [(key, p) for key, group in self._grouped() for p in join_placed(group)]
         placed, sets_variance = _without_lost_variance([p for _, p in self.placed], self.shape)
+        placed, masks = _without_masks(placed, Box.of_shape(self.shape))
         if self.in_place and not self.gathers:
-            return Work(self.source, placed)
+            return Work(self.source, placed, masks=masks)
         whole = Box.of_shape(self.shape)
         gathers = join_gathers(self.gathers) or (Gather(whole, whole),)
         is_full = do_tile((gather.box for gather in gathers), whole)
         target = _empty(self.conditions.memory, self.shape, self.exposure.planes)
-        return Work(target, placed, self.source, gathers, sets_variance and is_full, not is_full)
+        return Work(target, placed, self.source, gathers, sets_variance and is_full, not is_full, masks)
 
 
 def _empty(memory: PlanePool, shape: tuple[int, int], planes: MaskPlanes) -> MaskedImage:
     """New planes with arbitrary pixels."""
     image, variance = memory.empty(shape, np.float32), memory.empty(shape, np.float32)
     return MaskedImage(image, memory.empty(shape, np.int32), variance, planes)
+
+
+def _without_masks(placed: tuple[Placed, ...], whole: Box) -> tuple[tuple[Placed, ...], tuple[Mask, ...]]:
+    """Leave out flags of frames over the whole image; and those masks, to be united in one go.
+
+    No operation reads the mask, so when its bits are set does not matter.
+    """
+    left, masks = [], []
+    for one in placed:
+        if isinstance(one.op, Subtract | Divide) and not one.op.inverted and one.box == whole:
+            masks.append(one.op.frame.mask)
+            one = attrs.evolve(one, op=one.op.without_mask())
+        left.append(one)
+    return tuple(left), tuple(masks)
 
 
 def _without_lost_variance(placed: list[Placed], shape: tuple[int, int]) -> tuple[tuple[Placed, ...], bool]:

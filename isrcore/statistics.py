@@ -80,8 +80,9 @@ class OrderedRows:
         """Only the pixels no further than ``limit`` from ``centre``, compared in the pixels' own type."""
         middle, reach = (np.asarray(n, self.values.dtype)[:, None] for n in (centre, limit))
         with np.errstate(invalid="ignore"):
-            near = np.abs(self.values - middle) <= reach
-        count = np.count_nonzero(near, axis=1)
+            distance = self.values - middle
+            near = np.abs(distance, out=distance) <= reach
+        count = _count_rows(near)
         return OrderedRows(self.values, np.where(count > 0, near.argmax(axis=1), 0), count)
 
     def shifted_to_whole(self, reference: float) -> OrderedRows:
@@ -93,8 +94,8 @@ class OrderedRows:
         """`tie_median` of every row of whole numbers."""
         middle = _column(self.values, self.start + (self.count - 1) // 2)
         level = middle.astype(self.values.dtype)[:, None]
-        below = np.count_nonzero(self.values < level, axis=1) - self.start
-        equal = np.minimum(np.count_nonzero(self.values == level, axis=1), self.count - below)
+        below = _count_rows(self.values < level) - self.start
+        equal = np.minimum(_count_rows(self.values == level), self.count - below)
         offset = (0.5 * self.count - below) / np.maximum(equal, 1) - 0.5
         return np.where(self.count > 0, _absolute(middle, offset), np.nan)
 
@@ -167,8 +168,9 @@ def _counted(used: Pixels) -> tuple[float, npt.NDArray[np.intp]] | None:
     lowest, highest = used.min(), used.max()
     if not (used.size > _CHUNK and float(highest) - float(lowest) < _CHUNK):
         return None
-    above = (used - lowest).astype(np.intp)
-    return (float(lowest), np.bincount(above)) if (above == used - lowest).all() else None
+    height = used - lowest
+    above = height.astype(np.intp)
+    return (float(lowest), np.bincount(above)) if (above == height).all() else None
 
 
 def median_rows(values: Pixels, ignore: Ignore = None) -> Rows:
@@ -322,6 +324,11 @@ def _column(ordered: Pixels, rank: npt.NDArray[np.intp]) -> npt.NDArray[np.float
     else:
         found = np.take_along_axis(ordered, rank[:, None], axis=1)[:, 0].astype(np.float64)
     return np.where(np.isfinite(found), found, 0.0)
+
+
+def _count_rows(flags: npt.NDArray[np.bool_]) -> npt.NDArray[np.intp]:
+    """How many are set in every row. A product of float32 is exact up to 2**24 and three times as fast."""
+    return (flags.astype(np.float32) @ np.ones(flags.shape[1], np.float32)).astype(np.intp)
 
 
 def _quantile(values: Pixels, fraction: float, ignore: Ignore) -> float:

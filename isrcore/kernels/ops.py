@@ -86,6 +86,7 @@ class Arithmetic(Op):
     is_invertible: ClassVar[bool] = True
     inverted: bool = attrs.field(default=False, kw_only=True)
     skips_variance: bool = attrs.field(default=False, kw_only=True)
+    skips_mask: bool = attrs.field(default=False, kw_only=True)
 
     def inverse(self) -> Self:
         """The operation that undoes this one in image and variance."""
@@ -94,6 +95,10 @@ class Arithmetic(Op):
     def without_variance(self) -> Self:
         """The same operation with its effect on the variance left out."""
         return attrs.evolve(self, skips_variance=True)
+
+    def without_mask(self) -> Self:
+        """The same operation with its effect on the mask left out."""
+        return attrs.evolve(self, skips_mask=True)
 
 
 @attrs.frozen(eq=False)

@@ -42,7 +42,8 @@ class Work:
 
     With ``source`` None the operations change ``target`` in place; else the target's pixels are arbitrary
     before. ``sets_variance`` tells that every variance is set by the operations, so that the source's need
-    not be read, ``has_gaps`` that the gathers leave pixels out, which become zero.
+    not be read, ``has_gaps`` that the gathers leave pixels out, which become zero. ``masks`` are planes of
+    the target's shape whose flags all pixels get besides.
     """
 
     target: MaskedImage
@@ -51,6 +52,7 @@ class Work:
     gathers: tuple[Gather, ...] = ()
     sets_variance: bool = False
     has_gaps: bool = False
+    masks: tuple[Mask, ...] = ()
 
     @property
     def height(self) -> int:
@@ -86,11 +88,21 @@ class Work:
 
     @cached_property
     def _zeroed(self) -> tuple[Pixels, ...]:
-        """Planes of the target that start as zeros."""
+        """Planes of the target that start as zeros; the mask does not when masks are written over it."""
         if self.source is None:
             return ()
-        planes = self.target.image, self.target.mask, self.target.variance
-        return planes if self.has_gaps else (self.target.mask,) if is_blank(self.source.mask) else ()
+        if self.has_gaps:
+            return self.target.image, self.target.mask, self.target.variance
+        return (self.target.mask,) if is_blank(self.source.mask) and len(self.masks) < 2 else ()
+
+    @cached_property
+    def _unions(self) -> tuple[tuple[Mask, Mask], ...]:
+        """Pairs of planes whose union becomes the target's mask, one after the other."""
+        mask, masks = self.target.mask, self.masks
+        starts_blank = self.source is not None and not self.has_gaps and is_blank(self.source.mask)
+        if starts_blank and len(masks) > 1:
+            return ((masks[0], masks[1]), *((mask, other) for other in masks[2:]))
+        return tuple((mask, other) for other in masks)
 
 
 def execute(work: Work) -> npt.NDArray[np.int64]:
@@ -108,6 +120,8 @@ def run_rows(work: Work, y0: int, y1: int, scratch: Float32) -> npt.NDArray[np.i
         for box, target, source in work._moves:
             rows = slice(max(y0 - box.y0, 0), max(min(y1, box.y1) - box.y0, 0))
             target[rows] = source[rows]
+        for first_mask, second_mask in work._unions:
+            np.bitwise_or(first_mask[y0:y1], second_mask[y0:y1], out=work.target.mask[y0:y1])
         for index, (kernel, op, box, image, mask, variance) in enumerate(work._kernels):
             first, last = max(y0, box.y0) - box.y0, min(y1, box.y1) - box.y0
             if first < last:
@@ -181,7 +195,7 @@ def _subtract(
     change(image, _scaled(op.frame.image[rows], scale, spare), out=image)
     if not op.skips_variance:
         grow(variance, _scaled(op.frame.variance[rows], scale * scale, spare), out=variance)
-    if not op.inverted:
+    if not (op.inverted or op.skips_mask):
         np.bitwise_or(mask, op.frame.mask[rows], out=mask)
     return 0
 
@@ -196,7 +210,7 @@ def _divide(
     op: ops.Divide, image: Float32, mask: Mask, variance: Float32, rows: slice, scratch: Float32
 ) -> int:
     (_multiply_back if op.inverted else _divide_out)(op, image, variance, rows, _like(scratch, image))
-    if not op.inverted:
+    if not (op.inverted or op.skips_mask):
         np.bitwise_or(mask, op.frame.mask[rows], out=mask)
     return 0
 
