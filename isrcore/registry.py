@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 from importlib.metadata import EntryPoint, entry_points
@@ -18,6 +19,8 @@ from isrcore.exposure import Exposure
 from isrcore.raw import RawSource
 from isrcore.step import Step
 from isrcore.stepspecs import GIVEN_FACTS, STANDARD, StepSpec
+
+_FACT_CARD = re.compile(r"ISRF\d{3}")
 
 
 class RegistryError(RuntimeError):
@@ -159,8 +162,8 @@ class Registry:
     def read_raw(self, path: str | Path, detectors: list[str] | None = None) -> Iterator[Exposure]:
         """Raw exposures of a file, by the one plugin that knows it.
 
-        Raises `RegistryError` when no plugin, or more than one, claims the file, and RawError for a file
-        that cannot be read.
+        Raises `RegistryError` when no plugin, or more than one, claims the file or it is a product of
+        isrcore, and RawError for a file that cannot be read.
         """
         return self._read(RawSource.open(path), detectors)
 
@@ -171,6 +174,11 @@ class Registry:
     def _read(self, source: RawSource, detectors: list[str] | None) -> Iterator[Exposure]:
         """Let the one plugin that claims a file read it."""
         path = source.path
+        facts = [str(value) for key, value in source.header.items() if _FACT_CARD.fullmatch(key)]
+        if facts:
+            raise RegistryError(
+                f"{path}: this is a product of isrcore, it is {', '.join(facts)} already; give the raw frame"
+            )
         claims = list(self._results("isr_read_raw", source=source, detectors=detectors))
         if len(claims) > 1:
             names = " and ".join(repr(name) for name, _ in claims)

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from importlib.metadata import EntryPoint
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from astropy.io.fits import Header
 
 import isrcore_simulated
 import isrcore_standard
 from isrcore import (
     Camera,
     Detector,
+    Exposure,
     IsrTask,
+    MaskedImage,
     PixelStep,
     PluginInfo,
     Registry,
@@ -23,6 +28,7 @@ from isrcore import (
     hookimpl,
     isr_config,
     stepspecs,
+    write_exposure,
 )
 
 GLOW = StepSpec(name="lampGlow", flag="doLampGlow", doc="Remove the lamp's glow.", provides={"glow-removed"})
@@ -147,6 +153,17 @@ def test_overrides_remember_the_plugin() -> None:
     assert not config.doDefect
     assert (config.origin("doDefect").layer, config.origin("doDefect").who) == ("camera", "sim")
     assert default_config(registry).doDefect
+
+
+def test_a_product_is_not_taken_for_a_raw_frame(tmp_path: Path) -> None:
+    detector = isrcore_simulated.CAMERA["sim0"]
+    pixels = MaskedImage.from_image(np.zeros(detector.shape, np.float32))
+    header = Header({"INSTRUME": "ISRSIM"})
+    product = Exposure(pixels, detector, header=header, facts=frozenset({"assembled", "flat-fielded"}))
+    write_exposure(product, tmp_path / "product.fits")
+    registry = Registry({"simulated": isrcore_simulated})
+    with pytest.raises(RegistryError, match="is assembled, flat-fielded already; give the raw frame"):
+        registry.read_raw(tmp_path / "product.fits")
 
 
 def test_every_standard_contract_has_one_standard_implementation() -> None:
