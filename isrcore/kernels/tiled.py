@@ -44,9 +44,11 @@ class Tiled:
         if self.threads == 1:
             return _run(work, rows, starts)
         # All take from one supply: a thread whose core is busy elsewhere leaves its bands to the others.
-        with ThreadPoolExecutor(self.threads) as pool:
-            running = [pool.submit(_run, work, rows, starts) for _ in range(self.threads)]
-            return np.asarray(np.sum([one.result() for one in running], axis=0), dtype=np.int64)
+        # This thread works too: it is awake, and its core has the data at hand.
+        with ThreadPoolExecutor(self.threads - 1) as pool:
+            others = [pool.submit(_run, work, rows, starts) for _ in range(self.threads - 1)]
+            mine = _run(work, rows, starts)
+            return np.asarray(mine + sum(other.result() for other in others), dtype=np.int64)
 
 
 def _run(work: Work, rows: int, starts: Iterator[int]) -> npt.NDArray[np.int64]:
