@@ -2,6 +2,7 @@
 
 import gc
 import pickle
+from threading import Thread
 
 import numpy as np
 import pytest
@@ -57,7 +58,7 @@ def test_no_more_than_the_limit_lies_idle(count: int, limit: int) -> None:
     pool = PlanePool(limit=limit)
     arrays = [pool.empty(SHAPE, np.float32) for _ in range(count)]
     del arrays
-    assert len(pool._idle) == min(count, limit)
+    assert sum(map(len, pool._idle.values())) == min(count, limit)
 
 
 def test_pooled_arrays_are_ordinary() -> None:
@@ -69,3 +70,22 @@ def test_pooled_arrays_are_ordinary() -> None:
 
 def test_small_arrays_are_left_to_the_allocator() -> None:
     assert PlanePool().empty((3, 4), np.float32).flags.owndata
+
+
+def test_threads_never_get_the_same_memory() -> None:
+    pool, wrong = PlanePool(), []
+
+    def work(number: int) -> None:
+        for turn in range(100):
+            array = pool.empty((600, 512 + (turn % 2) * 512), np.float32)
+            array.fill(number)
+            view = array[::7]
+            del array
+            wrong.extend([number] * (not (view == number).all()))
+
+    threads = [Thread(target=work, args=(number,)) for number in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == []

@@ -22,12 +22,13 @@ _WORTHWHILE = 1 << 20
 class PlanePool:
     """Hands out arrays and takes their memory back once the last view of it is gone.
 
-    At most ``limit`` blocks lie idle: the planes of one product and one more.
+    At most ``limit`` blocks of one size lie idle: the planes of one product and one more. Memory may come
+    back at any moment, on any thread; a list's append and pop are safe then.
     """
 
     def __init__(self, limit: int = 4) -> None:
         self._limit = limit
-        self._idle: list[npt.NDArray[np.uint8]] = []
+        self._idle: dict[int, list[npt.NDArray[np.uint8]]] = {}
 
     def empty(self, shape: tuple[int, int], dtype: Any) -> npt.NDArray[Any]:
         """A new array whose pixels are arbitrary."""
@@ -42,12 +43,13 @@ class PlanePool:
 
     def _block(self, size: int) -> npt.NDArray[np.uint8]:
         """An idle block of that size, else a new one."""
-        for index, block in enumerate(self._idle):
-            if block.size == size:
-                return self._idle.pop(index)
-        return np.empty(size, np.uint8)
+        try:
+            return self._idle[size].pop()
+        except LookupError:
+            return np.empty(size, np.uint8)
 
     def _take_back(self, block: npt.NDArray[np.uint8]) -> None:
-        """Keep a block for the next array, and let the oldest go when there are too many."""
-        self._idle.append(block)
-        del self._idle[: max(len(self._idle) - self._limit, 0)]
+        """Keep a block for the next array, unless there are enough."""
+        idle = self._idle.setdefault(block.size, [])
+        if len(idle) < self._limit:
+            idle.append(block)
