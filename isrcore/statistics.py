@@ -93,7 +93,8 @@ class OrderedRows:
     def tie_median(self) -> Rows:
         """`tie_median` of every row of whole numbers."""
         middle = _column(self.values, self.start + (self.count - 1) // 2)
-        level = middle.astype(self.values.dtype)[:, None]
+        # Float32 pixels are compared as such; the largest integers have no place in a narrower type.
+        level = (middle.astype(np.float32) if self.values.dtype == np.float32 else middle)[:, None]
         below = _count_rows(self.values < level) - self.start
         equal = np.minimum(_count_rows(self.values == level), self.count - below)
         offset = (0.5 * self.count - below) / np.maximum(equal, 1) - 0.5
@@ -105,7 +106,10 @@ class OrderedRows:
         rank = np.arange(self.values.shape[1]) - self.start[:, None]
         counts = (rank >= 0) & (rank < self.count[:, None])
         offsets = np.where(counts, self.values, lowest[:, None]) - lowest[:, None]
-        return np.where(self.count > 0, lowest + offsets.sum(axis=1) / np.maximum(self.count, 1), np.nan)
+        offset = offsets.sum(axis=1) / np.maximum(self.count, 1)
+        if self.values.dtype.kind != "f":
+            offset = _rounded(offset)
+        return np.where(self.count > 0, lowest + offset, np.nan)
 
 
 class _Moments(NamedTuple):
@@ -138,13 +142,7 @@ def tie_quantile(values: Pixels, fraction: float, ignore: Ignore = None) -> floa
 def tie_median_rows(values: Pixels, ignore: Ignore = None) -> Rows:
     """`tie_median` of every row of a two-dimensional array, shape ``(ny,)``."""
     _require_integers(values)
-    ordered, count = _ordered_rows(values, ignore)
-    middle = _column(ordered, (count - 1) // 2)
-    below = np.count_nonzero(ordered < middle[:, None], axis=1)
-    # Ignored pixels stand at the end as the largest integer, which a real pixel may share.
-    equal = np.minimum(np.count_nonzero(ordered == middle[:, None], axis=1), count - below)
-    offset = (0.5 * count - below) / np.maximum(equal, 1) - 0.5
-    return np.where(count > 0, _absolute(middle, offset), np.nan)
+    return OrderedRows.of(values, ignore).tie_median()
 
 
 def median(values: Pixels, ignore: Ignore = None) -> float:
@@ -175,10 +173,7 @@ def _counted(used: Pixels) -> tuple[float, npt.NDArray[np.intp]] | None:
 
 def median_rows(values: Pixels, ignore: Ignore = None) -> Rows:
     """`median` of every row of a two-dimensional array, shape ``(ny,)``."""
-    ordered, count = _ordered_rows(values, ignore)
-    lower = _column(ordered, (count - 1) // 2)
-    upper = _column(ordered, count // 2)
-    return np.where(count > 0, lower + 0.5 * (upper - lower), np.nan)
+    return OrderedRows.of(values, ignore).quantile(0.5)
 
 
 def lower_median(values: Pixels, ignore: Ignore = None) -> float:
@@ -215,14 +210,7 @@ def mean(values: Pixels, ignore: Ignore = None) -> float:
 
 def mean_rows(values: Pixels, ignore: Ignore = None) -> Rows:
     """`mean` of every row of a two-dimensional array, shape ``(ny,)``."""
-    ordered, count = _ordered_rows(values, ignore)
-    reference = _column(ordered, np.zeros_like(count))
-    counts = np.arange(ordered.shape[1]) < count[:, None]
-    offsets = np.where(counts, ordered, reference[:, None]) - reference[:, None].astype(np.float64)
-    offset = offsets.sum(axis=1) / np.maximum(count, 1)
-    if values.dtype.kind != "f":
-        offset = _rounded(offset)
-    return np.where(count > 0, reference + offset, np.nan)
+    return OrderedRows.of(values, ignore).mean()
 
 
 def sigma(values: Pixels, ignore: Ignore = None) -> float:
