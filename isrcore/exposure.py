@@ -14,6 +14,7 @@ from astropy.time import Time
 from astropy.wcs import WCS
 
 from isrcore.camera import Detector
+from isrcore.frame_statistics import FrameStatistics
 from isrcore.image import Float32, Mask, MaskedImage, MaskPlanes, Pixels
 
 #: Units an exposure can be in; empty = dimensionless, as normalised flats are.
@@ -80,6 +81,7 @@ class Exposure:
     measured: Mapping[str, Mapping[str, Any]] = attrs.field(factory=dict)
     source: str = ""
     digest: str = ""
+    _statistics: dict[frozenset[str], FrameStatistics] = attrs.field(factory=dict, init=False, repr=False)
 
     @property
     def image(self) -> Pixels:
@@ -115,6 +117,21 @@ class Exposure:
     def label(self) -> str:
         """How messages name this exposure."""
         return f"{self.source or 'exposure in memory'} (detector {self.detector.name!r})"
+
+    def statistics(self, *ignored: str) -> FrameStatistics:
+        """Robust statistics of the pixels without these planes, found once for all who ask.
+
+        They stay valid while only pixels with these planes change; whoever changes others calls
+        `forget_statistics`, as every segment of a run does.
+        """
+        key = frozenset(ignored)
+        if key not in self._statistics:
+            self._statistics[key] = FrameStatistics(self.pixels, *sorted(key))
+        return self._statistics[key]
+
+    def forget_statistics(self) -> None:
+        """Have statistics found anew: good pixels have changed."""
+        self._statistics.clear()
 
     def share(self) -> Exposure:
         """Another exposure on the same pixels: facts, header and planes change apart from this one's."""

@@ -111,6 +111,7 @@ class _Pass:
             mine = [n for n, ((owner, _), _) in zip(counts, self.placed, strict=True) if owner == index]
             planned.step.metadata.set("flagged", int(sum(mine)))
         self.exposure.pixels = work.target
+        self.exposure.forget_statistics()
         self.exposure.measured = self.measured
 
     def undo(self) -> None:

@@ -187,13 +187,9 @@ GAINS = StepSpec(
     once=True,
     reach=None,
 )
-NAN_FLAGS = StepSpec(
-    name="nanFlags",
-    flag="doNanMasking",
-    is_on=True,
-    doc="Flag pixels whose image or variance is not finite, after all arithmetic.",
-    requires={"converted"},
-    after={
+#: Facts of all arithmetic on pixels: what looks at finished pixels waits for them.
+ARITHMETIC = frozenset(
+    {
         "assembled",
         "bias-subtracted",
         "dark-subtracted",
@@ -201,9 +197,59 @@ NAN_FLAGS = StepSpec(
         "gains-applied",
         "overscan-subtracted",
         "variance-set",
-    },
+    }
+)
+NAN_FLAGS = StepSpec(
+    name="nanFlags",
+    flag="doNanMasking",
+    is_on=True,
+    doc="Flag pixels whose image or variance is not finite, after all arithmetic.",
+    requires={"converted"},
+    after=ARITHMETIC,
     provides={"nan-flagged"},
     planes={"UNMASKEDNAN"},
+)
+
+TRAILS = StepSpec(
+    name="saturationTrails",
+    flag="doWidenSaturationTrails",
+    is_on=True,
+    doc="Widen the saturated runs of every row: charge next to them has spilled over.",
+    requires={"converted", "assembled"},
+    after=ARITHMETIC | {"saturation-flagged", "nan-flagged"},
+    provides={"trails-widened"},
+    planes={"SAT"},
+    reach=4,
+)
+BAD_REGIONS = StepSpec(
+    name="badRegions",
+    flag="doSetBadRegions",
+    is_on=True,
+    doc="Give bad pixels that nothing interpolates the level of the good ones.",
+    requires={"converted", "assembled"},
+    after=ARITHMETIC | {"defects-flagged", "nan-flagged", "trails-widened"},
+    provides={"bad-regions-set"},
+    reach=None,
+)
+INTERPOLATION = StepSpec(
+    name="interpolation",
+    flag="doInterpolate",
+    is_on=True,
+    doc="Replace flagged pixels by a weighted mean of the good pixels beside them in their row.",
+    requires={"converted", "assembled"},
+    after=ARITHMETIC | {"bad-regions-set", "defects-flagged", "nan-flagged", "trails-widened"},
+    provides={"interpolated"},
+    planes={"INTRP"},
+    reach=None,
+)
+BACKGROUND = StepSpec(
+    name="background",
+    flag="doMeasureBackground",
+    doc="Measure level, noise and flatness of the sky and record them in the header.",
+    requires={"converted", "assembled"},
+    after=ARITHMETIC | {"bad-regions-set", "interpolated"},
+    provides={"background-measured"},
+    reach=None,
 )
 
 #: The standard vocabulary, by name.
@@ -212,6 +258,8 @@ STANDARD = {
     for spec in (
         AMPLIFIER_MASK,
         ASSEMBLY,
+        BACKGROUND,
+        BAD_REGIONS,
         BIAS,
         CONVERSION,
         DARK,
@@ -219,11 +267,13 @@ STANDARD = {
         EDGES,
         FLAT,
         GAINS,
+        INTERPOLATION,
         LEVELS,
         NAN_FLAGS,
         OVERSCAN,
         SATURATION,
         SUSPECT,
+        TRAILS,
         VARIANCE,
     )
 }
