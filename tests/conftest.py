@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+from isrcore import Registry
+from isrcore.cli.main import main
 
 settings.register_profile(
     "ci",
@@ -21,3 +25,18 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 def pytest_configure(config: pytest.Config) -> None:
     """Let a failing law print its exposures however long they are: the warning would hide the failure."""
     config.addinivalue_line("filterwarnings", "ignore:Generating overly large repr")
+
+
+@pytest.fixture
+def isr(
+    capsys: pytest.CaptureFixture[str], request: pytest.FixtureRequest
+) -> Callable[..., tuple[int, str, str]]:
+    """Run the command: (exit status, stdout, stderr); with the REGISTRY of the module, if any."""
+    default: Registry | None = getattr(request.module, "REGISTRY", None)
+
+    def run(*words: object, registry: Registry | None = default) -> tuple[int, str, str]:
+        status = main([str(word) for word in words], registry)
+        told = capsys.readouterr()
+        return status, told.out, told.err
+
+    return run

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import resource
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import EntryPoint
 from pathlib import Path
@@ -28,7 +28,6 @@ from isrcore import (
     read_exposure,
     write_exposure,
 )
-from isrcore.cli.main import main
 from isrcore.fits import read_config, read_provenance
 from isrcore_simulated import CAMERA
 
@@ -81,18 +80,6 @@ def masters(tmp_path: Path) -> str:
         for kind, value in (("bias", 7.0), ("dark", 3.0), ("flat", 2.0)):
             write_master(folder / f"{kind}_{detector}.fits", kind, detector, value)
     return str(folder)
-
-
-@pytest.fixture
-def isr(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
-    """Run the command: (exit status, stdout, stderr)."""
-
-    def run(*words: object, registry: Registry = REGISTRY) -> tuple[int, str, str]:
-        status = main([str(word) for word in words], registry)
-        told = capsys.readouterr()
-        return status, told.out, told.err
-
-    return run
 
 
 def report(folder: Path) -> list[dict[str, object]]:

@@ -29,7 +29,6 @@ from isrcore import (
     read_sections,
     write_exposure,
 )
-from isrcore.cli.main import main
 from isrcore.fits import read_config, read_extra, read_provenance
 from isrcore_calib import Frame, combine, make_config
 from isrcore_calib.combination import combine_values
@@ -66,18 +65,6 @@ def write(path: Path, raw: np.ndarray, detectors: tuple[str, ...] = ("sim0",), *
         hdus[-1].header["EXTNAME"] = name
     hdus.writeto(path)
     return str(path)
-
-
-@pytest.fixture
-def isr(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
-    """Run the command: (exit status, stdout, stderr)."""
-
-    def run(*words: object, registry: Registry = REGISTRY) -> tuple[int, str, str]:
-        status = main([str(word) for word in words], registry)
-        told = capsys.readouterr()
-        return status, told.out, told.err
-
-    return run
 
 
 @pytest.fixture
