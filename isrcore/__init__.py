@@ -3,9 +3,9 @@
 Everything a user or a plugin needs is here; the modules behind it are not public.
 """
 
-from isrcore import statistics, stepspecs
-from isrcore.calibrations import CalibrationError, Calibrations
-from isrcore.camera import Amplifier, Camera, CameraError, Detector
+from isrcore import focal_plane, statistics, stepspecs
+from isrcore.calibrations import CalibrationChoice, CalibrationError, Calibrations
+from isrcore.camera import Amplifier, Camera, CameraError, Detector, Filter
 from isrcore.config import Config, ConfigError, field, section, subconfig
 from isrcore.defects import Defects, DefectsError
 from isrcore.exposure import Exposure, HistoryEntry, VisitInfo
@@ -18,6 +18,7 @@ from isrcore.fits import (
     read_provenance,
     write_exposure,
 )
+from isrcore.frame_statistics import FrameStatistics
 from isrcore.geometry import Box, Gather, GeometryError, Section
 from isrcore.hookspecs import hookimpl
 from isrcore.image import MaskedImage, MaskPlaneError, MaskPlanes
@@ -37,18 +38,35 @@ from isrcore.kernels.ops import (
     Subtract,
 )
 from isrcore.kernels.tiled import Tiled
+from isrcore.mosaics import draw_focal_plane
+from isrcore.paths import PathsError, expand_paths
+from isrcore.pictures import Picture, PictureStyle, draw_exposure, write_png
 from isrcore.plan import Plan, PlanError
+from isrcore.qa import FlatnessConfig, IsrQaConfig
 from isrcore.raw import RawError, RawSource, read_sections, visit_from_header
+from isrcore.raw_writing import pointing_cards, visit_cards, wcs_cards, write_sections
 from isrcore.registry import PluginInfo, Registry, RegistryError
+from isrcore.runs import Runs, reading_order
+from isrcore.simulation import (
+    Hits,
+    Readout,
+    Simulated,
+    Simulation,
+    SimulationError,
+    random_generator,
+    simulate,
+)
 from isrcore.step import AmpView, GatherStep, Measurement, PixelStep, Skip, Step, StepError
 from isrcore.stepspecs import StepSpec
 from isrcore.task import Metadata, Struct, Task, TaskError, timeMethod
+from isrcore.thumbnails import bin_image, make_thumbnail
 
 __all__ = [
     "Affine",
     "AmpView",
     "Amplifier",
     "Box",
+    "CalibrationChoice",
     "CalibrationError",
     "Calibrations",
     "Camera",
@@ -60,16 +78,21 @@ __all__ = [
     "Detector",
     "Divide",
     "Exposure",
+    "Filter",
     "FitsError",
     "FlagAbove",
     "FlagBoxes",
     "FlagNonFinite",
     "FlagNonPositiveVariance",
+    "FlatnessConfig",
+    "FrameStatistics",
     "Gather",
     "GatherStep",
     "GeometryError",
     "HistoryEntry",
+    "Hits",
     "IsrConfig",
+    "IsrQaConfig",
     "IsrTask",
     "MaskPlaneError",
     "MaskPlanes",
@@ -80,16 +103,24 @@ __all__ = [
     "Op",
     "Operand",
     "OrMask",
+    "PathsError",
+    "Picture",
+    "PictureStyle",
     "PixelStep",
     "Plan",
     "PlanError",
     "PluginInfo",
     "RawError",
     "RawSource",
+    "Readout",
     "Registry",
     "RegistryError",
+    "Runs",
     "Section",
     "SetVariance",
+    "Simulated",
+    "Simulation",
+    "SimulationError",
     "Skip",
     "Step",
     "StepError",
@@ -100,21 +131,35 @@ __all__ = [
     "TaskError",
     "Tiled",
     "VisitInfo",
+    "bin_image",
     "check_writable",
     "default_config",
+    "draw_exposure",
+    "draw_focal_plane",
+    "expand_paths",
     "field",
+    "focal_plane",
     "hookimpl",
     "isr_config",
+    "make_thumbnail",
+    "pointing_cards",
+    "random_generator",
     "read_config",
     "read_exposure",
     "read_extra",
     "read_provenance",
     "read_sections",
+    "reading_order",
     "section",
+    "simulate",
     "statistics",
     "stepspecs",
     "subconfig",
     "timeMethod",
+    "visit_cards",
     "visit_from_header",
+    "wcs_cards",
     "write_exposure",
+    "write_png",
+    "write_sections",
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import attrs
 import numpy as np
@@ -13,6 +13,7 @@ from isrcore.exposure import Exposure
 from isrcore.geometry import Box
 from isrcore.image import MaskedImage, MaskPlanes
 from isrcore.kernels.reference import Work, execute
+from isrcore.step import Skip
 
 # What a missing border of a calibration is filled with: the value that changes nothing.
 _MULTIPLICATIVE = frozenset({"flat", "illumination"})
@@ -20,6 +21,19 @@ _MULTIPLICATIVE = frozenset({"flat", "illumination"})
 
 class CalibrationError(ValueError):
     """A calibration that cannot be used on the exposure; the message says why and what to do."""
+
+
+@runtime_checkable
+class CalibrationChoice(Protocol):
+    """Several calibrations of one kind, among which each exposure finds its own."""
+
+    def choose_for(self, exposure: Exposure, config: Any) -> Any | Skip:
+        """The calibration for an exposure, or why there is none.
+
+        ``config`` is that of the task. Must not read pixels. Raises `CalibrationError` or ValueError when
+        what is asked for does not exist.
+        """
+        ...
 
 
 @attrs.frozen
@@ -39,11 +53,12 @@ class Calibrations:
     """Usable calibrations by kind, and for those that were refused the reason.
 
     Frames (bias, dark, flat ...) are `Exposure` values in the geometry and mask planes of the exposure;
-    other kinds (defects ...) are as given.
+    other kinds (defects ...) are as given. ``absent`` says of kinds why there is none for this exposure.
     """
 
     values: Mapping[str, Any] = attrs.field(factory=dict)
     refused: Mapping[str, str] = attrs.field(factory=dict)
+    absent: Mapping[str, str] = attrs.field(factory=dict)
 
     @classmethod
     def check(
@@ -52,22 +67,27 @@ class Calibrations:
         exposure: Exposure,
         planes: MaskPlanes | None = None,
         alignment: Alignment | None = None,
+        config: Any = None,
     ) -> Calibrations:
         """Check every input against the exposure; what does not fit is refused with a reason, not raised.
 
-        ``planes`` are those the exposure will have (default: its own). Frames are only copied where they
-        must change.
+        ``planes`` are those the exposure will have (default: its own), ``config`` is for those that choose
+        (`CalibrationChoice`). Frames are only copied where they must change.
         """
         aligner = _Aligner(exposure, planes or exposure.planes, alignment or Alignment())
         values: dict[str, Any] = {}
         refused: dict[str, str] = {}
+        absent: dict[str, str] = {}
         for kind in sorted(inputs):
             try:
-                if inputs[kind] is not None:
-                    values[kind] = aligner.align(kind, inputs[kind])
+                value = _chosen(inputs[kind], exposure, config)
+                if isinstance(value, Skip):
+                    absent[kind] = value.reason
+                elif value is not None:
+                    values[kind] = aligner.align(kind, value)
             except (CalibrationError, ValueError) as fault:
                 refused[kind] = str(fault)
-        return cls(values, refused)
+        return cls(values, refused, absent)
 
     def offers(self, kind: str) -> bool:
         """Whether a usable calibration of this kind was given."""
@@ -85,8 +105,13 @@ class Calibrations:
         return frame
 
     def reason(self, kind: str) -> str:
-        """Why a calibration was refused, as the tail of a message; empty when it was not."""
-        return f": {self.refused[kind]}" if kind in self.refused else ""
+        """Why a calibration was refused or is absent, as the tail of a message; empty when it is neither."""
+        why = self.refused.get(kind) or self.absent.get(kind)
+        return f": {why}" if why else ""
+
+    def reasons_absent(self, kinds: Iterable[str]) -> list[str]:
+        """Why there is none of these kinds for this exposure, as far as that is known."""
+        return [self.absent[kind] for kind in sorted(kinds) if kind in self.absent]
 
     def label(self, kind: str) -> str:
         """What reports call the calibration."""
@@ -98,6 +123,11 @@ class Calibrations:
         return {
             name for value in self.values.values() if isinstance(value, Exposure) for name in value.planes
         }
+
+
+def _chosen(value: Any, exposure: Exposure, config: Any) -> Any:
+    """The calibration itself, where the input is a choice of several."""
+    return value.choose_for(exposure, config) if isinstance(value, CalibrationChoice) else value
 
 
 def plane_names(inputs: Mapping[str, Any]) -> set[str]:

@@ -152,19 +152,49 @@ class Detector:
 
 
 @attrs.frozen
+class Filter:
+    """One piece of glass.
+
+    ``name`` is what headers call it, ``short_name`` what people do, ``aliases`` are further names it has had.
+    ``band`` is the part of the spectrum that filters of one kind share, ``wavelength_nm`` the effective
+    wavelength or, where none is known, the centre of the passband; NaN when neither is.
+    """
+
+    name: str
+    short_name: str = ""
+    band: str = ""
+    wavelength_nm: float = math.nan
+    aliases: tuple[str, ...] = ()
+
+    @property
+    def names(self) -> frozenset[str]:
+        """Everything the filter is called."""
+        return frozenset({self.name, self.short_name or self.name, *self.aliases})
+
+
+@attrs.frozen
 class Camera:
-    """A named set of detectors. ``detectors`` are in order of id; names and ids are unique."""
+    """A named set of detectors. ``detectors`` are in order of id; names and ids are unique.
+
+    No two ``filters`` share a name. ``field_to_mm`` says how far from the axis of the focal plane, in mm, a
+    field angle in radian falls: the coefficients of a polynomial from the first power on; empty when unknown.
+    """
 
     name: str
     detectors: tuple[Detector, ...]
     description: str = ""
+    filters: tuple[Filter, ...] = ()
+    field_to_mm: tuple[float, ...] = ()
 
     def __attrs_post_init__(self) -> None:
-        """Refuse two detectors of one name or id."""
+        """Refuse two detectors of one name or id, and filters that share a name."""
         for what in ("name", "id"):
             values = [getattr(detector, what) for detector in self.detectors]
             if len(set(values)) < len(values):
                 raise CameraError(f"camera {self.name!r} has two detectors of one {what}: {values}")
+        names = [name for one in self.filters for name in one.names]
+        if shared := sorted({name for name in names if names.count(name) > 1}):
+            raise CameraError(f"camera {self.name!r} has two filters of one name: {', '.join(shared)}")
 
     def __getitem__(self, key: str | int) -> Detector:
         """The detector of that name or id. Raises KeyError naming those there are."""
@@ -174,18 +204,32 @@ class Camera:
         names = ", ".join(detector.name for detector in self.detectors)
         raise KeyError(f"camera {self.name!r} has no detector {key!r}; it has {names}")
 
+    def filter(self, name: str) -> Filter:
+        """The filter of that name, short name or alias. Raises KeyError naming those there are."""
+        for one in self.filters:
+            if name.strip() in one.names:
+                return one
+        known = ", ".join(one.name for one in self.filters) or "none"
+        raise KeyError(f"camera {self.name!r} has no filter {name!r}; it has {known}")
+
     @classmethod
     def from_toml(cls, source: ReadableText) -> Camera:
         """Read a camera table.
 
-        Top level: ``name``, ``description``; ``[detector]`` values shared by all detectors with
-        ``[detector.amplifiers.NAME]`` sections; ``[[detectors]]`` one table each, overriding what differs.
-        Sections are FITS strings (``"[33:1056,1:4612]"``). Raises `CameraError` naming detector and key.
+        Top level: ``name``, ``description``, ``field_to_mm``; ``[detector]`` values shared by all detectors
+        with ``[detector.amplifiers.NAME]`` sections; ``[[detectors]]`` one table each, overriding what
+        differs; ``[[filters]]`` one table each. Sections are FITS strings (``"[33:1056,1:4612]"``). Raises
+        `CameraError` naming detector or filter and key.
         """
         table = tomllib.loads(source.read_text())
         shared = table.get("detector", {})
-        detectors = tuple(_read_detector(_merge(shared, own)) for own in table["detectors"])
-        return cls(table["name"], detectors, table.get("description", ""))
+        return cls(
+            table["name"],
+            tuple(_read_detector(_merge(shared, own)) for own in table["detectors"]),
+            table.get("description", ""),
+            tuple(_read_filter(own) for own in table.get("filters", ())),
+            tuple(table.get("field_to_mm", ())),
+        )
 
 
 def _merge(shared: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
@@ -206,6 +250,15 @@ def _read_detector(table: dict[str, Any]) -> Detector:
         return Detector(amplifiers=amplifiers, **pairs)
     except (KeyError, TypeError, ValueError) as fault:
         raise CameraError(f"camera table, detector {table.get('name', '?')!r}: {fault}") from fault
+
+
+def _read_filter(table: Mapping[str, Any]) -> Filter:
+    """A filter from its table."""
+    values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in table.items()}
+    try:
+        return Filter(**values)
+    except TypeError as fault:
+        raise CameraError(f"camera table, filter {table.get('name', '?')!r}: {fault}") from fault
 
 
 def _read_amplifier(name: str, table: Mapping[str, Any]) -> Amplifier:

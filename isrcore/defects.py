@@ -46,13 +46,14 @@ def _copied(header: Mapping[str, Any]) -> dict[str, Any]:
 class Defects:
     """Bad pixels of one detector, as boxes in its trimmed frame; boxes may overlap or leave the frame.
 
-    Equal when the boxes are equal, in the same order. ``header`` holds what the file said about them and
-    ``detector_name`` whose they are, "" if unknown.
+    Equal when the boxes are equal, in the same order. ``header`` holds what the file said about them,
+    ``detector_name`` whose they are and ``source`` where they came from, "" if unknown.
     """
 
     boxes: tuple[Box, ...] = attrs.field(default=(), converter=_tupled)
     header: Mapping[str, Any] = attrs.field(factory=dict, converter=_copied, eq=False, repr=False)
     detector_name: str = attrs.field(default="", eq=False)
+    source: str = attrs.field(default="", eq=False)
 
     @classmethod
     def from_iterable(

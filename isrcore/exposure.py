@@ -61,12 +61,14 @@ class HistoryEntry:
     seconds: float = math.nan
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, repr=False)
 class Exposure:
     """The pixels of one detector with all that is known about them.
 
-    ``facts`` are past-tense truths ("flat-fielded"); ``measured`` maps a step's name to what it measured,
-    by amplifier name; ``source`` says where the exposure came from and ``digest`` identifies its content.
+    ``facts`` are past-tense truths ("flat-fielded"), ``given`` those of them that held before isrcore saw
+    the pixels, each with who made it true ("Elixir (IMRED_OP)"); ``measured`` maps a step's name to what it
+    measured, by amplifier name; ``source`` says where the exposure came from and ``digest`` identifies its
+    content.
     """
 
     pixels: MaskedImage
@@ -81,7 +83,21 @@ class Exposure:
     measured: Mapping[str, Mapping[str, Any]] = attrs.field(factory=dict)
     source: str = ""
     digest: str = ""
+    given: Mapping[str, str] = attrs.field(factory=dict)
     _statistics: dict[frozenset[str], FrameStatistics] = attrs.field(factory=dict, init=False, repr=False)
+
+    def __repr__(self) -> str:
+        """What it is and what was done, without pixels."""
+        owner = f"{self.camera} {self.detector.name}".strip()
+        kind = f"{self.shape[0]} x {self.shape[1]} {self.image.dtype.name} in {self.unit or 'no unit'}"
+        facts = ", ".join(sorted(self.facts)) or "raw"
+        return f"<Exposure {owner}: {kind}, {self.source or 'in memory'}\n  {facts}>"
+
+    def _repr_html_(self) -> str:
+        """For notebooks: a small picture and a table."""
+        from isrcore.notebook import describe_html
+
+        return describe_html(self)
 
     @property
     def image(self) -> Pixels:

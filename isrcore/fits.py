@@ -9,15 +9,15 @@ ASCII cannot hold are written with Python's backslash escapes.
 
 from __future__ import annotations
 
+import io
 import math
 import os
 import re
-import uuid
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import attrs
 import numpy as np
@@ -28,17 +28,16 @@ from astropy.time import Time
 from astropy.utils.exceptions import AstropyWarning
 from astropy.wcs import WCS
 
+from isrcore.atomic import UNFINISHED, replacing
 from isrcore.camera import Amplifier, Detector
 from isrcore.exposure import Exposure, HistoryEntry, VisitInfo
 from isrcore.fits_columns import escape, make_table, read_rows, text_column, unescape
+from isrcore.fits_compression import choose_compression, make_plane_hdu
+from isrcore.fits_planes import is_fast, is_intact, read_plane, write_plane
 from isrcore.image import MaskedImage, MaskPlanes, Pixels
 from isrcore.raw import without_file_keywords
 
 _LAYOUT = 1
-_UNFINISHED = ".part"
-
-# Rows per compressed tile: one tile per row would spend its time in calls, few tiles its memory.
-_TILE_ROWS = 64
 
 _PLANE_NAME = re.compile(r"[A-Z0-9_-]+")
 _VISIT_CARDS = {
@@ -64,6 +63,9 @@ _DETECTOR_CARDS = {
     "yaw_deg": "DETYAW",
     "pixel_size_mm": "DETPIX",
 }
+_BLOCK = 2880
+# What is read in one pass, by BITPIX.
+_FAST: dict[int, type] = {-32: np.float32, 32: np.int32}
 _FACT = re.compile(r"ISRF\d{3}")
 _OWN_KEYWORD = re.compile(r"ISRLAYO|ISRCAM|ISRF\d{3}|" + "|".join(_VISIT_CARDS.values()))
 
@@ -87,7 +89,7 @@ def write_exposure(
     exposure: Exposure,
     path: str | Path,
     *,
-    compress: bool | None = None,
+    compress: bool | str | None = None,
     overwrite: bool = False,
     config_text: str = "",
     provenance: Mapping[str, str] | None = None,
@@ -95,23 +97,27 @@ def write_exposure(
 ) -> None:
     """Write an exposure as a product that exists complete or not at all.
 
-    ``compress`` makes lossless tile-compressed images (None: when the name ends in ``.fz``). ``config_text``
-    and ``provenance`` travel along for `read_config` and `read_provenance`; ``extra`` images, numbers of the
-    exposure's shape by the name of their HDU, for `read_extra`. ``measured``, ``source`` and
+    ``compress`` says how images are tile-compressed: "none" (False), "lossless" (True), "lossy16" or
+    "lossy4", which round floats to steps of a 16th or a 4th of the noise and leave masks alone; None: without
+    loss when the name ends in ``.fz``. ``config_text`` and ``provenance`` travel along for `read_config` and
+    `read_provenance`; ``extra`` images, numbers of the exposure's shape by the name of their HDU, for
+    `read_extra`. ``measured``, ``source`` and
     ``digest`` are not written, nor header cards that describe a file rather than an exposure. Raises
-    `FitsError`; then a product that was there before is untouched.
+    `FitsError`; then a product that was there before is untouched. ValueError: no such compression.
     """
     target = Path(path)
     check_writable(target, overwrite=overwrite)
-    squeeze = target.suffix == ".fz" if compress is None else compress
+    compression = choose_compression(compress, target.suffix)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", AstropyWarning)
         try:
-            hdus = fits.HDUList([*_image_hdus(exposure, squeeze), *_table_hdus(exposure)])
+            hdus = fits.HDUList([*_image_hdus(exposure, compression), *_table_hdus(exposure)])
             hdus += _text_hdus(config_text, provenance or {})
-            hdus += _extra_hdus(extra or {}, {hdu.name for hdu in hdus}, squeeze)
+            hdus += _extra_hdus(extra or {}, {hdu.name for hdu in hdus}, compression)
             hdus[0].header["NEXTEND"] = (len(hdus) - 1, "number of extensions")
-            _write_atomically(hdus, target)
+            with replacing(target) as stream:
+                for hdu in hdus:
+                    _write_hdu(stream, hdu)
         except (OSError, ValueError, fits.VerifyError) as fault:
             raise FitsError(
                 f"cannot write product {str(target)!r}: {fault}\n  nothing was left behind; free space or "
@@ -127,21 +133,39 @@ def read_exposure(path: str | Path) -> Exposure:
     damaged.
     """
     with _open_product(path) as hdus:
-        _verify(path, hdus.values())
-        primary, image = hdus["PRIMARY"].header, hdus["IMAGE"]
-        return Exposure(
-            _read_planes(hdus),
-            _read_detector(hdus["ISR_DETECTOR"]),
-            camera=unescape(primary["ISRCAM"]),
-            visit=_read_visit(primary),
-            header=_without_own_cards(primary),
-            wcs=WCS(image.header, fix=False) if "WCSAXES" in image.header else None,
-            unit=image.header["BUNIT"],
-            facts=frozenset(unescape(primary[card]) for card in primary if _FACT.fullmatch(card)),
-            history=tuple(HistoryEntry(**row) for row in read_rows(hdus["ISR_HISTORY"], HistoryEntry)),
-            source=str(path),
-            digest="-".join(_datasum(hdu) for hdu in _planes_of(hdus)),
-        )
+        planes = {hdu.name: _read_plane(path, hdu) for hdu in _planes_of(hdus)}
+        damaged = {name for name, plane in planes.items() if plane is None}
+        _verify(path, [hdu for hdu in hdus.values() if hdu.name not in planes], damaged)
+        return _to_exposure(path, hdus, [plane for plane in planes.values() if plane is not None])
+
+
+def survey_exposure(path: str | Path) -> Exposure:
+    """As `read_exposure` from the headers and tables alone, with zeros for pixels that take no memory.
+
+    Damage to pixels is not found.
+    """
+    with _open_product(path) as hdus:
+        planes = _planes_of(hdus)
+        _verify(path, [hdu for hdu in hdus.values() if hdu not in planes])
+        return _to_exposure(path, hdus, [_survey_plane(hdu) for hdu in planes])
+
+
+def _to_exposure(path: str | Path, hdus: Mapping[str, Any], planes: list[Pixels]) -> Exposure:
+    """The exposure of a product whose pixels were read."""
+    primary, image = hdus["PRIMARY"].header, hdus["IMAGE"]
+    return Exposure(
+        _join_planes(hdus, planes),
+        _read_detector(hdus["ISR_DETECTOR"]),
+        camera=unescape(primary["ISRCAM"]),
+        visit=_read_visit(primary),
+        header=_without_own_cards(primary),
+        wcs=WCS(image.header, fix=False) if "WCSAXES" in image.header else None,
+        unit=image.header["BUNIT"],
+        facts=frozenset(unescape(primary[card]) for card in primary if _FACT.fullmatch(card)),
+        history=tuple(HistoryEntry(**row) for row in read_rows(hdus["ISR_HISTORY"], HistoryEntry)),
+        source=str(path),
+        digest="-".join(_datasum(hdu) for hdu in _planes_of(hdus)),
+    )
 
 
 def read_config(path: str | Path) -> str:
@@ -163,8 +187,9 @@ def read_extra(path: str | Path, name: str) -> npt.NDArray[Any]:
     with _open_product(path) as hdus:
         if name not in hdus:
             raise FitsError(f"product {str(path)!r} has no image {name!r}; it has {', '.join(hdus)}")
-        _verify(path, [hdus[name]])
-        return _read_plane(hdus[name])
+        image = _read_plane(path, hdus[name])
+        _verify(path, [], set() if image is not None else {name})
+        return np.asarray(image)
 
 
 def _obstacles(target: Path, overwrite: bool) -> Iterator[str]:
@@ -178,32 +203,23 @@ def _obstacles(target: Path, overwrite: bool) -> Iterator[str]:
         yield "it is a folder; add the name of a file"
     elif target.exists() and not overwrite:
         yield "it exists; remove it, choose another name or allow overwriting"
-    if target.suffix in (".gz", _UNFINISHED):
+    if target.suffix in (".gz", UNFINISHED):
         yield f"products are plain or tile-compressed: end its name in .fits or .fits.fz, not {target.suffix}"
 
 
-def _write_atomically(hdus: fits.HDUList, target: Path) -> None:
-    """Write beside the target, force it to disk, then take the target's name in one move."""
-    temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex}{_UNFINISHED}")
-    try:
-        with temporary.open("wb") as stream:
-            hdus.writeto(stream, checksum=True, output_verify="silentfix+exception")
-            stream.flush()
-            os.fsync(stream.fileno())
-        temporary.replace(target)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    # Not every system lets a folder be synchronised; the product is complete either way.
-    with suppress(OSError):
-        folder = os.open(target.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+def _write_hdu(stream: IO[bytes], hdu: Any) -> None:
+    """Write an HDU with its checksums."""
+    if type(hdu) is fits.ImageHDU and is_fast(hdu.data):
+        write_plane(stream, hdu.header, hdu.data)
+        return
+    is_first = isinstance(hdu, fits.PrimaryHDU)
+    written = io.BytesIO()
+    hdus = [hdu] if is_first else [fits.PrimaryHDU(), hdu]
+    fits.HDUList(hdus).writeto(written, checksum=True, output_verify="silentfix+exception")
+    stream.write(written.getbuffer()[0 if is_first else _BLOCK :])
 
 
-def _image_hdus(exposure: Exposure, compress: bool) -> Iterator[Any]:
+def _image_hdus(exposure: Exposure, compression: str) -> Iterator[Any]:
     """The primary HDU and the planes."""
     yield fits.PrimaryHDU(header=_primary_header(exposure))
     pixels, position = exposure.pixels.read_only(), _wcs_header(exposure.wcs)
@@ -211,25 +227,10 @@ def _image_hdus(exposure: Exposure, compress: bool) -> Iterator[Any]:
     image["BUNIT"], variance["BUNIT"] = exposure.unit, exposure.unit and f"{exposure.unit}2"
     is_plain = _is_untouched(pixels)
     (image if is_plain else mask).extend(_bit_cards(pixels))
-    yield _plane_hdu("IMAGE", pixels.image, image, compress)
+    yield make_plane_hdu("IMAGE", pixels.image, image, compression)
     if not is_plain:
-        yield _plane_hdu("MASK", pixels.mask, mask, compress)
-        yield _plane_hdu("VARIANCE", pixels.variance, variance, compress)
-
-
-def _plane_hdu(name: str, plane: Pixels, header: Header, compress: bool) -> Any:
-    """An image HDU; a compressed one loses no bit."""
-    plain = fits.ImageHDU(plane, header, name=name)
-    if not compress:
-        return plain
-    # Compressed bytes hold the time of day; ZDATASUM, the sum of the pixels themselves, does not.
-    plain.add_datasum()
-    header["DATASUM"] = plain.header["DATASUM"]
-    method = "GZIP_2" if plane.dtype.kind == "f" else "RICE_1"
-    tile = (min(_TILE_ROWS, plane.shape[0]), plane.shape[1])
-    return fits.CompImageHDU(
-        plane, header, name=name, compression_type=method, quantize_level=0.0, tile_shape=tile
-    )
+        yield make_plane_hdu("MASK", pixels.mask, mask, compression)
+        yield make_plane_hdu("VARIANCE", pixels.variance, variance, compression)
 
 
 def _is_untouched(pixels: MaskedImage) -> bool:
@@ -248,7 +249,7 @@ def _bit_cards(pixels: MaskedImage) -> list[fits.Card]:
 
 def _primary_header(exposure: Exposure) -> Header:
     """The exposure's header and the cards that hold what is not pixels."""
-    cards = [_exact(card) for card in _without_own_cards(exposure.header).cards]
+    cards = [exact_card(card) for card in _without_own_cards(exposure.header).cards]
     header = Header([*cards, _card("ISRLAYO", _LAYOUT), _card("ISRCAM", exposure.camera)])
     header.extend(_card(f"ISRF{number:03}", fact) for number, fact in enumerate(sorted(exposure.facts), 1))
     for name, keyword in _VISIT_CARDS.items():
@@ -272,10 +273,10 @@ def _card(keyword: str, value: Any) -> fits.Card:
     """A card that gives back the value it got; what FITS has no number for becomes a text."""
     if isinstance(value, float) and not math.isfinite(value):
         value = str(value)
-    return _exact(fits.Card(keyword, escape(value) if isinstance(value, str) else value))
+    return exact_card(fits.Card(keyword, escape(value) if isinstance(value, str) else value))
 
 
-def _exact(card: fits.Card) -> fits.Card:
+def exact_card(card: fits.Card) -> fits.Card:
     """The card, rewritten when astropy would cut its number to 20 characters."""
     value = float(card.value) if isinstance(card.value, float) else 0.0
     if len(repr(value)) <= 20 or fits.Card.fromstring(str(card)).value == value:
@@ -327,12 +328,12 @@ def _text_hdus(config_text: str, provenance: Mapping[str, str]) -> Iterator[fits
             yield fits.BinTableHDU.from_columns(made, name=name)
 
 
-def _extra_hdus(extra: Mapping[str, npt.NDArray[Any]], taken: set[str], compress: bool) -> Iterator[Any]:
+def _extra_hdus(extra: Mapping[str, npt.NDArray[Any]], taken: set[str], compression: str) -> Iterator[Any]:
     """Images beyond the exposure's own. Raises `FitsError` for a name that means something else."""
     for name, image in extra.items():
         if name in taken or name == "PRIMARY" or not _PLANE_NAME.fullmatch(name):
             raise FitsError(f"extra image {name!r} cannot have that name; choose another one in capitals")
-        yield _plane_hdu(name, image, Header(), compress)
+        yield make_plane_hdu(name, image, Header(), compression)
 
 
 def _read_texts(path: str | Path, hdus: Mapping[str, Any], name: str, *columns: str) -> list[list[str]]:
@@ -349,7 +350,7 @@ def _open_product(path: str | Path) -> Iterator[dict[str, Any]]:
 
     Whatever goes wrong with the file while it is open is raised as `FitsError`.
     """
-    if Path(path).suffix == _UNFINISHED:
+    if Path(path).suffix == UNFINISHED:
         raise FitsError(f"{str(path)!r} is what an interrupted write left behind; remove it")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", AstropyWarning)
@@ -381,12 +382,12 @@ def _check_complete(path: str | Path, hdus: fits.HDUList) -> None:
         )
 
 
-def _verify(path: str | Path, hdus: Iterable[Any]) -> None:
-    """Raise `FitsError` naming every HDU whose checksum is wrong or missing."""
+def _verify(path: str | Path, hdus: Iterable[Any], damaged: Set[str] = frozenset()) -> None:
+    """Raise `FitsError` naming HDUs whose checksum is wrong or missing, and those known to be damaged."""
     # CHECKSUM covers the data too, so that one pass over them is enough.
-    damaged = [hdu.name for hdu in hdus if hdu.verify_checksum() != 1]
-    if damaged:
-        names = ", ".join(map(repr, damaged))
+    found = sorted(damaged | {hdu.name for hdu in hdus if hdu.verify_checksum() != 1})
+    if found:
+        names = ", ".join(map(repr, found))
         raise FitsError(f"product {str(path)!r} is damaged in HDU {names}: wrong checksum\n  make it again")
 
 
@@ -396,13 +397,12 @@ def _planes_of(hdus: Mapping[str, Any]) -> list[Any]:
 
 
 def _datasum(hdu: Any) -> str:
-    """The sum of a plane's uncompressed pixels."""
-    return str(hdu.header["ZDATASUM" if "ZIMAGE" in hdu.header else "DATASUM"])
+    """The sum of a plane's pixels; of rounded ones, whose sum nobody knows, that of the compressed bytes."""
+    return str(hdu.header["ZDATASUM" if "ZDATASUM" in hdu.header else "DATASUM"])
 
 
-def _read_planes(hdus: Mapping[str, Any]) -> MaskedImage:
+def _join_planes(hdus: Mapping[str, Any], arrays: list[Pixels]) -> MaskedImage:
     """Image, mask and variance, and the names of the mask's bits."""
-    arrays = [_read_plane(hdu) for hdu in _planes_of(hdus)]
     cards = (hdus["MASK"] if "MASK" in hdus else hdus["IMAGE"]).header["MP_*"]
     planes = MaskPlanes({keyword.removeprefix("MP_"): int(bit) for keyword, bit in cards.items()})
     if len(arrays) == 1:
@@ -411,10 +411,31 @@ def _read_planes(hdus: Mapping[str, Any]) -> MaskedImage:
     return MaskedImage(image, mask, variance, planes)
 
 
-def _read_plane(hdu: Any) -> Pixels:
-    """The pixels of a plane in native byte order."""
+def _read_plane(path: str | Path, hdu: Any) -> Pixels | None:
+    """The pixels of a plane in native byte order, None when its checksum is wrong or missing."""
+    if isinstance(hdu, fits.ImageHDU) and hdu.header["BITPIX"] in _FAST and "BZERO" not in hdu.header:
+        return _read_fast(path, hdu)
+    if hdu.verify_checksum() != 1:
+        return None
     stored = fits.CompImageHDU(bintable=hdu).data if hdu.header.get("ZIMAGE") else hdu.data
     return np.ascontiguousarray(stored, dtype=stored.dtype.newbyteorder("="))
+
+
+def _read_fast(path: str | Path, hdu: Any) -> Pixels | None:
+    """As `_read_plane`, in one pass."""
+    place = hdu.fileinfo()
+    with open(path, "rb") as stream:
+        plane, total = read_plane(stream, place["datLoc"], hdu.shape, _FAST[hdu.header["BITPIX"]])
+        is_whole = is_intact(stream, place["hdrLoc"], place["datLoc"], total)
+    return plane if is_whole and "CHECKSUM" in hdu.header else None
+
+
+def _survey_plane(hdu: Any) -> Pixels:
+    """Zeros for the pixels of a plane."""
+    header, z = hdu.header, "Z" if hdu.header.get("ZIMAGE") else ""
+    integers = np.uint16 if "BZERO" in header else np.int32
+    dtype = np.float32 if header[f"{z}BITPIX"] < 0 else integers
+    return np.broadcast_to(dtype(0), (header[f"{z}NAXIS2"], header[f"{z}NAXIS1"]))
 
 
 def _read_visit(header: Header) -> VisitInfo:

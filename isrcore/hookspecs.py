@@ -1,4 +1,4 @@
-"""The whole plugin surface: eight hooks.
+"""The whole plugin surface: ten hooks.
 
 A plugin is a module with functions of these names marked ``@isrcore.hookimpl`` and one line under
 ``[project.entry-points.isrcore]``. A function may leave out arguments it does not need.
@@ -7,7 +7,8 @@ A plugin is a module with functions of these names marked ``@isrcore.hookimpl`` 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pluggy
@@ -39,6 +40,26 @@ def isr_read_raw(source: RawSource, detectors: list[str] | None) -> Iterator[Exp
 
 
 @hookspec
+def isr_raw_writer(camera: Camera) -> Callable[[Path, Iterable[Exposure]], None] | None:
+    """A function that writes raw exposures into a file as this camera does; None when it is not our camera.
+
+    It is called with a path and the exposures, one per detector, to be taken one after the other: a mosaic
+    does not fit into memory. The file must be there complete or not at all, and `isr_read_raw` must give back
+    pixels, visit and levels; `write_sections` does most of that. Two plugins that write for one camera are an
+    error naming both. Cameras without a writer get an extension per detector and INSTRUME = their name.
+    """
+
+
+@hookspec
+def isr_read_calibration(source: RawSource, kind: str, detector: str) -> Any | None:
+    """A calibration from a file in a format of the camera's own; None when the file is not ours.
+
+    ``kind`` is what a step reads ("defects", "bias"), ``detector`` a name. Products of isrcore and tables of
+    defects are read without asking. Two plugins claiming one file are an error naming both.
+    """
+
+
+@hookspec
 def isr_steps() -> list[type[Step]]:  # type: ignore[empty-body]
     """Step classes, each implementing one `StepSpec` (a standard one or its own)."""
 
@@ -50,7 +71,10 @@ def applyOverrides(config: Any, camera: Camera) -> None:
 
 @hookspec
 def isr_curated_calibrations(camera: Camera) -> Mapping[str, Any]:  # type: ignore[empty-body]
-    """Calibrations that ship with a camera, by kind and then detector name: defects and the like."""
+    """Calibrations that ship with a camera, by kind and then detector name: defects and the like.
+
+    A value with a method ``choose_for`` (`CalibrationChoice`) is asked for each exposure's own.
+    """
 
 
 @hookspec

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any, ClassVar
 
 from isrcore.calibrations import Alignment, Calibrations, plane_names
 from isrcore.camera import Amplifier
-from isrcore.config import Config, field, make_config_class, section
+from isrcore.config import Config, field, make_config_class, section, subconfig
+from isrcore.debug_views import AFTER_ALL, DebugConfig, DebugViews
 from isrcore.defects import Defects
 from isrcore.exposure import Exposure
 from isrcore.geometry import Box
@@ -16,8 +17,10 @@ from isrcore.kernels.ops import SetVariance
 from isrcore.kernels.reference import Placed, Work
 from isrcore.kernels.tiled import Executor, Tiled
 from isrcore.plan import Plan, plan
+from isrcore.qa import IsrQaConfig
 from isrcore.registry import Registry, RegistryError
 from isrcore.runner import Conditions, run_segment, undo_segment
+from isrcore.snapshots import ASSEMBLY, Snapshots
 from isrcore.statistics import clipped
 from isrcore.step import Skip, Step
 from isrcore.task import Struct, Task, timeMethod
@@ -35,8 +38,13 @@ class IsrConfig(Config):
         False,
         "Take the read noise from the scatter of the corrected overscan instead of the amplifier's value.",
     )
+    doSaveInterpPixels: bool = field(
+        False, "Also return a copy of the exposure from before bad pixels are replaced."
+    )
     saturatedMaskName: str = field("SAT", "Mask plane of saturated pixels.")
     suspectMaskName: str = field("SUSPECT", "Mask plane of pixels above the suspect level.")
+    debug: DebugConfig = subconfig(DebugConfig, "Pictures of the exposure during a run.")
+    qa: IsrQaConfig = subconfig(IsrQaConfig, "Quality control: what a run measures and draws for people.")
 
     def problems(self) -> Iterator[str]:
         """Combinations that make no sense (behaviour §6.3)."""
@@ -93,6 +101,7 @@ class IsrTask(Task):
         self._memory = PlanePool()
         self.config.validate()
         self.config.freeze()
+        self._views = DebugViews(self.config.debug, self.registry.specs)
         self._steps = {name: self._make_step(name) for name in sorted(self.registry.specs)}
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -130,18 +139,35 @@ class IsrTask(Task):
 
     def plan(self, ccdExposure: Exposure, **inputs: Any) -> Plan:
         """What `run` would do with these inputs, without doing it. Raises as `run` does."""
-        return self._planned(ccdExposure.share(), inputs)[0]
+        return self.prepared(ccdExposure.share(), inputs)[0]
 
-    def _planned(self, exposure: Exposure, inputs: dict[str, Any]) -> tuple[Plan, Calibrations]:
-        """The plan, and the inputs checked and aligned; the exposure gets all mask planes it will need."""
-        steps = self._steps_for(exposure)
-        calibrations = self._checked(exposure, inputs, steps)
-        breaks = [step.spec.name for step in steps] if self.registry.has_observers else []
+    def prepared(
+        self, exposure: Exposure, inputs: dict[str, Any], without: Collection[str] = ()
+    ) -> tuple[Plan, Calibrations]:
+        """The plan, and the inputs checked and aligned; the exposure gets all mask planes it will need.
+
+        Steps named in ``without`` are left out. Raises as `run` does.
+        """
+        steps = [step for step in self._steps_for(exposure) if step.spec.name not in without]
+        calibrations = self._checked(exposure, self._shipped(exposure) | inputs, steps)
+        breaks = {step.spec.name for step in steps} if self.registry.has_observers else self._views.steps
+        breaks = breaks | ({ASSEMBLY} if self.config.qa.doThumbnailOss else set())
         return plan(steps, exposure, calibrations, breaks), calibrations
+
+    def _shipped(self, exposure: Exposure) -> dict[str, Any]:
+        """Calibrations that ship with the exposure's camera and that a step reads, by kind."""
+        camera, name = self.registry.cameras.get(exposure.camera), exposure.detector.name
+        shipped = self.registry.curated_calibrations(camera) if camera else {}
+        kinds = shipped.keys() & self._kinds()
+        return {kind: shipped[kind][name] for kind in sorted(kinds) if name in shipped[kind]}
+
+    def _kinds(self) -> frozenset[str]:
+        """The kinds of calibration that steps read."""
+        return frozenset({"defects"}).union(*(spec.calibrations for spec in self.registry.specs.values()))
 
     def _checked(self, exposure: Exposure, inputs: dict[str, Any], steps: list[Step]) -> Calibrations:
         """Calibrations that fit the exposure."""
-        known = {"defects"}.union(*(spec.calibrations for spec in self.registry.specs.values()))
+        known = self._kinds()
         unknown = sorted(set(inputs) - known)
         if unknown:
             raise TypeError(f"no step reads input {unknown[0]!r}; inputs are {', '.join(sorted(known))}")
@@ -149,29 +175,42 @@ class IsrTask(Task):
         names = plane_names(inputs).union(*(c.planes for c in contracts if not isinstance(c, Skip)))
         exposure.pixels = exposure.pixels.with_planes(exposure.planes.with_planes(names))
         alignment = Alignment(self.config.doAssembleIsrExposures, self.config.doTrimToMatchCalib)
-        return Calibrations.check(inputs, exposure, exposure.planes, alignment)
+        return Calibrations.check(inputs, exposure, exposure.planes, alignment, self.config)
 
     @timeMethod
     def run(self, /, ccdExposure: Exposure, **inputs: Any) -> Struct:
         """Remove the instrument signature.
 
         ``inputs`` are calibrations by kind: ``bias``, ``dark``, ``flat`` (`Exposure` of the detector),
-        ``defects`` (`Defects` or boxes), and what further steps read. The given exposure is not changed.
-        Returns a Struct with ``exposure`` and ``outputExposure`` (the same object). Raises PlanError, before
-        any pixel is touched, with everything that is missing or does not fit; TypeError for an input that no
+        ``defects`` (`Defects` or boxes), and what further steps read; those that ship with the camera are
+        used where none is given, and None means none. The given exposure is not changed.
+        Returns a Struct with ``exposure`` and ``outputExposure`` (the same object), and with
+        ``preInterpolatedExposure``: a copy from before bad pixels were replaced, None without
+        ``doSaveInterpPixels``; with ``ossThumb`` and ``outputOssThumbnail``, a picture from after assembly,
+        and ``flattenedThumb`` and ``outputFlattenedThumbnail``, one from before bad pixels were replaced:
+        uint8 (ny, nx, 3), None unless ``qa`` asks for it, or without assembly. Raises PlanError, before any
+        pixel is touched, with everything that is missing or does not fit; TypeError for an input that no
         step reads.
         """
         exposure = ccdExposure.share()
-        planned, calibrations = self._planned(exposure, inputs)
+        planned, calibrations = self.prepared(exposure, inputs)
+        snapshots = Snapshots(self.config)
         for segment in planned.segments:
+            snapshots.before(segment, exposure)
             owns = exposure.image is not ccdExposure.image
             conditions = Conditions(self.executor, self._memory, in_place=owns)
             run_segment(segment, exposure, calibrations, conditions)
             if self.registry.has_observers:
                 self.registry.after_step(segment.steps[-1].spec.name, exposure)
+            self.debugView(exposure, segment.steps[-1].spec.name)
+            snapshots.after(segment, exposure)
+        snapshots.finish(exposure)
+        self.debugView(exposure, AFTER_ALL)
+        # From here on its facts are the product's own: doing anything again is refused.
+        exposure.given = {}
         if self.config.expectWcs and exposure.wcs is None:
             self.log.warning("%s has no WCS", exposure.label)
-        return Struct(exposure=exposure, outputExposure=exposure)
+        return Struct(exposure=exposure, outputExposure=exposure, **snapshots.as_dict())
 
     def _apply(
         self,
@@ -294,6 +333,13 @@ class IsrTask(Task):
         apply = self._undo if invert else self._apply_one
         apply(self._step("flat"), exposure, flat=flatExposure)
 
+    def debugView(self, exposure: Exposure, stepname: str) -> None:
+        """Show the exposure if ``debug.steps`` names the step: in a window, or in ``debug.folder``.
+
+        ``stepname`` is a step ("bias"), its switch ("doBias") or "postISRCCD", the end of a run.
+        """
+        self._views.show(exposure, stepname)
+
     def _apply_one(self, step: Step, exposure: Exposure, **inputs: Any) -> None:
         """Run one step now, in place."""
         self._apply([step], exposure, **inputs)
@@ -323,6 +369,55 @@ class IsrTask(Task):
         self.metadata.set("NUMNANS", count)
         if count:
             self.log.warning("%s has %d pixels that are not finite", exposure.label, count)
+
+    def measureBackground(self, exposure: Exposure, IsrQaConfig: Config | None = None) -> None:
+        """Write level, noise and flatness of the sky into the header; nothing without a config.
+
+        ``IsrQaConfig`` is an `isrcore.IsrQaConfig`, as ``config.qa``. Assembled CCD, float pixels; they do
+        not change. The same numbers, and the cells of the grid, are in ``exposure.measured["background"]``.
+        """
+        if IsrQaConfig is None:
+            return
+        template, config = self._step("background"), self.config.copy()
+        for name in IsrQaConfig.names():
+            config.set(f"qa.{name}", IsrQaConfig.get(name))
+        owner = Task(config=config, name=self._name)
+        step = type(template)(config=template.config, name=template.getName(), parentTask=owner)
+        self._apply([self._signed(step)], exposure)
+
+    def maskAndInterpolateDefects(self, exposure: Exposure, defectBaseList: Defects | list[Any]) -> None:
+        """Flag defects BAD and the edges the config asks for, and interpolate over BAD, in place.
+
+        Nothing grows. Assembled CCD.
+        """
+        self.maskDefect(exposure, defectBaseList)
+        self.maskEdges(exposure, self.config.edges.numPixels, self.config.edges.plane)
+        self._interpolate(exposure, ["BAD"])
+
+    def maskAndInterpolateNan(self, exposure: Exposure) -> None:
+        """Flag pixels that are not finite UNMASKEDNAN and interpolate over those alone, in place."""
+        self.maskNan(exposure)
+        self._interpolate(exposure, ["UNMASKEDNAN"], nan=True)
+
+    def saturationInterpolation(self, exposure: Exposure) -> None:
+        """Interpolate over saturated pixels alone, which grow first as the config says, in place.
+
+        Assembled CCD, as trails cross amplifiers; after `saturationDetection`.
+        """
+        self._interpolate(exposure, [self.config.saturatedMaskName], saturation=True)
+
+    def _interpolate(
+        self, exposure: Exposure, planes: list[str], saturation: bool = False, nan: bool = False
+    ) -> None:
+        """Interpolate over these planes now, whatever the config lists."""
+        template = self._step("interpolation")
+        config = template.config.copy()
+        config.planes, config.saturation, config.nan = planes, saturation, nan
+        config.freeze()
+        step = self._signed(type(template)(config=config))
+        # The parent's settings count, but the step must not take the configured one's place among subtasks.
+        step._parent = self
+        self._apply([step], exposure)
 
 
 def _rebuild(task_class: type[IsrTask], values: dict[str, Any]) -> IsrTask:

@@ -15,6 +15,9 @@ from isrcore.exposure import Exposure
 from isrcore.step import GatherStep, PixelStep, Skip, Step
 from isrcore.stepspecs import StepSpec
 
+# Config layers in which a user, rather than a default, decides.
+_LAYERS_OF_USERS = frozenset({"user", "file", "command line"})
+
 
 class PlanError(RuntimeError):
     """Steps that cannot run on this exposure. ``problems`` lists every reason."""
@@ -122,6 +125,9 @@ def plan(
     before, two providers of one fact, circular waits.
     """
     candidates = [_consider(step, exposure, ignores_flags) for step in sorted(steps, key=_name)]
+    if not ignores_flags:
+        specs = [planned.spec for planned in candidates]
+        candidates = [_spared(planned, specs, exposure, calibrations) for planned in candidates]
     active = [planned for planned in candidates if not planned.reason.startswith("skipped: ")]
     skipped = [
         attrs.evolve(s, reason=s.reason.removeprefix("skipped: ")) for s in candidates if s not in active
@@ -151,6 +157,44 @@ def _consider(step: Step, exposure: Exposure, ignores_flags: bool) -> PlannedSte
     if isinstance(contract, Skip):
         return PlannedStep(step, step.spec, f"skipped: {contract.reason}", set_by)
     return PlannedStep(step, contract, reason, set_by)
+
+
+def _spared(
+    planned: PlannedStep, specs: Sequence[StepSpec], exposure: Exposure, calibrations: Calibrations
+) -> PlannedStep:
+    """The step, skipped when it has nothing to do here and nobody but defaults switched it on.
+
+    That is so for what was done before isrcore saw the pixels, or would have had to be, and where a choice of
+    calibrations has none for this exposure. Who switches such a step on is told why it cannot run instead.
+    """
+    reasons = [
+        *_done_before(planned.spec, exposure),
+        *_too_late(planned, specs, exposure),
+        *calibrations.reasons_absent(planned.spec.calibrations),
+    ]
+    is_wanted = planned.set_by.partition(":")[0] in _LAYERS_OF_USERS
+    if is_wanted or not reasons or planned.reason.startswith("skipped: "):
+        return planned
+    return attrs.evolve(planned, reason=f"skipped: {reasons[0]}")
+
+
+def _done_before(spec: StepSpec, exposure: Exposure) -> Iterator[str]:
+    """What the step would do a second time, and who did it."""
+    for fact in sorted(spec.provides & exposure.given.keys()) if spec.once else ():
+        yield f"{fact} already: {exposure.given[fact]}"
+
+
+def _too_late(planned: PlannedStep, specs: Iterable[StepSpec], exposure: Exposure) -> Iterator[str]:
+    """What was done before isrcore saw the pixels and should have waited for this step.
+
+    Moving pixels commutes with all that is done to them, so that is never too late.
+    """
+    if not planned.spec.once or isinstance(planned.step, GatherStep):
+        return
+    for spec in specs:
+        done = sorted(spec.provides & exposure.given.keys())
+        if spec.once and done and (spec.requires | spec.after) & planned.spec.provides:
+            yield f"too late: {done[0]} already: {exposure.given[done[0]]}"
 
 
 def _order(active: list[PlannedStep]) -> tuple[list[PlannedStep], list[str]]:
@@ -231,8 +275,10 @@ def _walk(
     """Check each step against what holds when its turn comes; problems are appended."""
     facts = exposure.facts if exposure.pixels.is_raw else exposure.facts | {"converted"}
     unit = exposure.unit
+    specs = [planned.spec for planned in (*ordered, *skipped)]
     for planned in ordered:
         spec = planned.spec
+        problems += [f"step '{spec.name}' comes {late}" for late in _too_late(planned, specs, exposure)]
         problems += _contract_problems(planned, facts, unit, skipped)
         problems += _calibration_problems(planned, calibrations)
         problems += [f"step '{spec.name}': {p}" for p in planned.step.problems(exposure, calibrations)]

@@ -12,7 +12,7 @@ import logging
 import math
 import re
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any, cast
 
@@ -148,8 +148,7 @@ class RawSource:
         if not extension.shape:
             raise RawError(f"{where}: holds no image; choose another extension")
         if not self.has_pixels:
-            kind = np.uint16 if extension.header.get("BITPIX", 16) > 0 else np.float32
-            return np.broadcast_to(kind(0), extension.shape)
+            return np.broadcast_to(_raw_type(extension.header)(0), extension.shape)
         try:
             array = self._read_array(extension.index)
         except Exception as fault:  # the decoders raise many kinds, none of them documented
@@ -174,16 +173,21 @@ def read_sections(
     detectors: Iterable[str | int] | None = None,
     *,
     visit: Callable[[Header], VisitInfo] | None = None,
+    given: Callable[[Header], Mapping[str, str]] | None = None,
 ) -> Iterator[Exposure]:
     """Raw exposures of a camera that stores each detector in an extension of the detector's name.
 
     A camera of one detector may also have a single image of any name. ``detectors`` are names or ids, None
-    means all in the file. ``visit`` reads the merged header (default: `visit_from_header`). Raises
-    `RawError` naming every detector that is not there, before any pixel is read.
+    means all in the file. ``visit`` reads the merged header (default: `visit_from_header`). ``given`` says of
+    the merged header what was done to the pixels before (facts, and who made each true); such an image may
+    also be assembled, of the detector's trimmed shape, which adds that fact. Raises `RawError` naming every
+    detector that is not there, before any pixel is read.
     """
     chosen = find_extensions(camera, source, detectors)
     describe = visit or visit_from_header
-    return (read_detector(camera, detector, source, extension, describe) for detector, extension in chosen)
+    return (
+        read_detector(camera, detector, source, extension, describe, given) for detector, extension in chosen
+    )
 
 
 def find_extensions(
@@ -210,18 +214,22 @@ def read_detector(
     source: RawSource,
     extension: Extension,
     visit: Callable[[Header], VisitInfo],
+    given: Callable[[Header], Mapping[str, str]] | None = None,
 ) -> Exposure:
-    """The raw exposure of one detector from one extension.
+    """The raw exposure of one detector from one extension; see `read_sections` for ``given``.
 
     Raises `RawError` when the image has another shape than the detector's raw frame.
     """
     where = source.locate(extension)
-    if extension.shape != detector.raw_shape:
+    header = merge_headers(source.header, extension.header)
+    done = dict(given(header)) if given else {}
+    if done and extension.shape == detector.shape:
+        done["assembled"] = next(iter(done.values()))
+    elif extension.shape != detector.raw_shape:
         raise RawError(
             f"{where}: image has shape {extension.shape}, the raw frame of detector {detector.name!r} of "
             f"camera {camera.name!r} is {detector.raw_shape}\n  it may be binned, windowed or already trimmed"
         )
-    header = merge_headers(source.header, extension.header)
     return Exposure(
         MaskedImage.from_raw(source.read(extension)),
         detector,
@@ -229,7 +237,9 @@ def read_detector(
         visit=visit(header),
         header=header,
         wcs=celestial_wcs(extension.header),
+        facts=frozenset(done),
         source=where,
+        given=done,
     )
 
 
@@ -412,6 +422,13 @@ def _warn_if_incomplete(file: Path, extensions: tuple[Extension, ...]) -> None:
     present = len(extensions) - 1
     if isinstance(promised, int) and present < promised:
         _log.warning("%s has %d extensions, its header says NEXTEND = %d", file, present, promised)
+
+
+def _raw_type(header: Header) -> type[np.uint16 | np.float32]:
+    """What the pixels of an image become: unsigned integers, or floats where the file scales them."""
+    bits = header.get("BITPIX", 16)
+    is_unscaled = header.get("BSCALE", 1) == 1 and header.get("BZERO", 0) in (0, 2 ** abs(bits - 1))
+    return np.uint16 if bits > 0 and is_unscaled else np.float32
 
 
 def _to_raw_type(array: Pixels, where: str) -> Pixels:

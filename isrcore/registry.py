@@ -16,7 +16,9 @@ import pluggy
 from isrcore import hookspecs
 from isrcore.camera import Camera
 from isrcore.exposure import Exposure
+from isrcore.fits import check_writable
 from isrcore.raw import RawSource
+from isrcore.raw_writing import RawWriter, default_writer
 from isrcore.step import Step
 from isrcore.stepspecs import GIVEN_FACTS, STANDARD, StepSpec
 
@@ -171,6 +173,24 @@ class Registry:
         """As `read_raw` from the headers alone, with zeros for pixels: all that planning needs."""
         return self._read(RawSource.open(path).without_pixels(), detectors)
 
+    def read_calibration(self, source: RawSource, kind: str, detector: str) -> Any | None:
+        """A calibration from a camera's own kind of file; None when no plugin knows the file.
+
+        Raises `RegistryError` when more than one does, and RawError for a file that cannot be used so.
+        """
+        arguments = {"source": source, "kind": kind, "detector": detector}
+        claims = list(self._results("isr_read_calibration", **arguments))
+        self._refuse_rivals(source.path, claims)
+        return claims[0][1] if claims else None
+
+    def _refuse_rivals(self, path: Path, claims: list[tuple[str, Any]]) -> None:
+        """Raise `RegistryError` when two plugins claim one file."""
+        if len(claims) > 1:
+            names = " and ".join(repr(name) for name, _ in claims)
+            raise RegistryError(
+                f"{path}: plugins {names} both claim this file; uninstall one or fix its reader"
+            )
+
     def _read(self, source: RawSource, detectors: list[str] | None) -> Iterator[Exposure]:
         """Let the one plugin that claims a file read it."""
         path = source.path
@@ -180,16 +200,35 @@ class Registry:
                 f"{path}: this is a product of isrcore, it is {', '.join(facts)} already; give the raw frame"
             )
         claims = list(self._results("isr_read_raw", source=source, detectors=detectors))
-        if len(claims) > 1:
-            names = " and ".join(repr(name) for name, _ in claims)
-            raise RegistryError(
-                f"{path}: plugins {names} both claim this file; uninstall one or fix its reader"
-            )
+        self._refuse_rivals(path, claims)
         if not claims:
             hint = self._hint(source) + self._failed()
             raise RegistryError(f"{path}: no installed camera knows this file{hint}")
         exposures: Iterator[Exposure] = claims[0][1]
         return exposures
+
+    def write_raw(
+        self,
+        path: str | Path,
+        camera: Camera,
+        exposures: Iterable[Exposure],
+        *,
+        overwrite: bool = False,
+    ) -> None:
+        """Write raw exposures of a camera as its own files are; each is taken when the one before is written.
+
+        Raises `RegistryError` when more than one plugin writes for the camera, and `FitsError` for a file
+        that cannot be written; nothing is left behind then.
+        """
+        claims: list[tuple[str, RawWriter]] = list(self._results("isr_raw_writer", camera=camera))
+        if len(claims) > 1:
+            names = " and ".join(repr(name) for name, _ in claims)
+            raise RegistryError(
+                f"plugins {names} both write raw files of camera {camera.name!r}; uninstall one"
+            )
+        write = claims[0][1] if claims else default_writer(camera.name)
+        check_writable(path, overwrite=overwrite)
+        write(Path(path), exposures)
 
     def _hint(self, source: RawSource) -> str:
         """What the header says of its instrument, and which cameras there are."""

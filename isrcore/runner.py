@@ -12,7 +12,6 @@ import attrs
 import numpy as np
 
 from isrcore.calibrations import Calibrations
-from isrcore.camera import Amplifier
 from isrcore.exposure import Exposure, HistoryEntry
 from isrcore.geometry import Box, Gather, do_tile
 from isrcore.image import Mask, MaskedImage, MaskPlanes
@@ -22,7 +21,7 @@ from isrcore.kernels.ops import Divide, SetVariance, Subtract
 from isrcore.kernels.reference import Placed, Work, execute
 from isrcore.kernels.tiled import Executor
 from isrcore.plan import PlannedStep, Segment
-from isrcore.step import AmpView, GatherStep, PixelStep
+from isrcore.step import AmpView, GatherStep, PixelStep, Step
 
 
 @attrs.frozen(eq=False)
@@ -47,13 +46,20 @@ def run_segment(
     if segment.is_pixelwise:
         _Pass(segment, exposure, calibrations, conditions).run()
     else:
-        segment.steps[0].step.run(exposure, calibrations)
+        _run_alone(segment.steps[0].step, exposure, calibrations, conditions)
     seconds = time.perf_counter() - started
     for planned in segment.steps:
         exposure.facts = exposure.facts | planned.spec.provides
         exposure.unit = planned.spec.unit_out or exposure.unit
         exposure.history += (_entry(planned, calibrations, seconds),)
         planned.step.finish(exposure)
+
+
+def _run_alone(step: Step, exposure: Exposure, calibrations: Calibrations, conditions: Conditions) -> None:
+    """Run a step that looks at the whole exposure, on a copy of pixels that are somebody else's."""
+    if step.changes_pixels and not (conditions.in_place or exposure.pixels.is_raw):
+        exposure.pixels = exposure.pixels.copy()
+    step.run(exposure, calibrations)
 
 
 def undo_segment(
@@ -146,23 +152,20 @@ class _Pass:
 
     def _views(self, planned: PlannedStep, step: PixelStep) -> Iterator[AmpView]:
         """What the step sees: one view per amplifier, or one of the whole detector."""
-        is_assembled = "assembled" in planned.facts
-        amps: tuple[Amplifier | None, ...] = (None,)
-        if step.per == "amplifier":
-            wanted = self.conditions.amplifiers
-            amps = tuple(a for a in self.exposure.detector.amplifiers if wanted is None or a.name in wanted)
-        for amp in amps:
-            box = Box.of_shape(self.shape) if amp is None else (amp.box if is_assembled else amp.raw_box)
-            yield AmpView(
-                exposure=self.exposure,
-                calibrations=self.calibrations,
-                amp=amp,
-                box=box,
-                facts=planned.facts,
-                unit=planned.unit,
-                pixels_in=self._pixels,
-                measurements=self.measured,
-            )
+        whole = AmpView(
+            exposure=self.exposure,
+            calibrations=self.calibrations,
+            amp=None,
+            box=Box.of_shape(self.shape),
+            facts=planned.facts,
+            unit=planned.unit,
+            pixels_in=self._pixels,
+            measurements=self.measured,
+        )
+        wanted = self.conditions.amplifiers
+        for view in (whole,) if step.per == "detector" else whole.split():
+            if view.amp is None or wanted is None or view.amp.name in wanted:
+                yield view
 
     def _pixels(self, box: Box) -> MaskedImage:
         """A copy of a window as the operations collected so far leave it."""

@@ -22,6 +22,7 @@ from isrcore.task import Task
 
 if TYPE_CHECKING:
     from isrcore.calibrations import Calibrations
+    from isrcore.simulation import Simulation
 
 
 class StepError(RuntimeError):
@@ -63,6 +64,13 @@ class AmpView:
     def name(self) -> str:
         """The amplifier's name, or the detector's for a step per detector."""
         return self.detector.name if self.amp is None else self.amp.name
+
+    def split(self) -> tuple[AmpView, ...]:
+        """A view of every amplifier, of a view of the whole detector."""
+        return tuple(
+            attrs.evolve(self, amp=amp, box=amp.box if self.is_assembled else amp.raw_box)
+            for amp in self.detector.amplifiers
+        )
 
     @property
     def is_assembled(self) -> bool:
@@ -129,6 +137,9 @@ class Step(Task):
     spec: ClassVar[StepSpec]
     camera: ClassVar[str] = ""
 
+    #: Whether `run` writes pixels or flags: then it never gets those of the exposure somebody gave.
+    changes_pixels: ClassVar[bool] = True
+
     #: Name and version of the plugin that brought the step, for records; set by the task that runs it.
     plugin: str = ""
     version: str = ""
@@ -150,6 +161,12 @@ class Step(Task):
     def run(self, exposure: Exposure, calibrations: Calibrations) -> None:
         """Do the step in place. Pixels of a raw exposure belong to the caller and are never written."""
         raise TypeError(f"step '{self.spec.name}' has no run: {type(self).__name__} is run in segments")
+
+    def simulate(self, simulation: Simulation) -> None:
+        """Put into ``simulation.exposure``, in place, what the step takes out of a real one.
+
+        By default nothing: that is right for steps that flag, set the variance or only look.
+        """
 
     def finish(self, exposure: Exposure) -> None:
         """After the pixels: record what was measured in header and metadata. Must not change pixels."""
@@ -181,6 +198,14 @@ class PixelStep(Step):
             f"step '{self.spec.name}': {type(self).__name__} must say its operations in ops(view)"
         )
 
+    def simulate(self, simulation: Simulation) -> None:
+        """Undo the operations, last first, without their effect on the variance.
+
+        Override where the operations depend on the pixels they change. Raises StepError when `measure` looks
+        at such pixels, and NotInvertible for an operation that loses what it replaces.
+        """
+        simulation.undo(self)
+
 
 class GatherStep(Step):
     """A step that moves pixels from the raw frame to another geometry."""
@@ -192,3 +217,7 @@ class GatherStep(Step):
     def target(self, detector: Detector) -> tuple[Detector, tuple[int, int]]:
         """The detector as it is afterwards and the shape of the image."""
         return detector, detector.shape
+
+    def simulate(self, simulation: Simulation) -> None:
+        """Move the pixels back; those of the raw frame that are nobody's data become zero."""
+        simulation.scatter(self.gathers(simulation.exposure.detector))

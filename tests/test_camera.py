@@ -113,3 +113,42 @@ def test_drawn_cameras_tile_their_detectors(camera: Camera) -> None:
         assert do_tile([amp.box for amp in detector.amplifiers], Box.of_shape(detector.shape))
         assert are_disjoint(amp.raw_box for amp in detector.amplifiers)
         assert [gather.box for gather in detector.gathers()] == [amp.box for amp in detector.amplifiers]
+
+
+FILTERS = """
+[[filters]]
+name = "r.X1"
+short_name = "r"
+band = "r"
+wavelength_nm = 640.0
+aliases = ["red"]
+[[filters]]
+name = "clear"
+"""
+
+
+def with_filters(table: str, path: Path) -> Camera:
+    path.write_text(TABLE.replace("[detector]", "field_to_mm = [10.0, 0.5]\n[detector]", 1) + table)
+    return Camera.from_toml(path)
+
+
+def test_a_filter_is_found_by_any_of_its_names(tmp_path: Path) -> None:
+    camera = with_filters(FILTERS, tmp_path / "mycam.toml")
+    assert camera.field_to_mm == (10.0, 0.5)
+    assert {camera.filter(name).name for name in ("r.X1", "r", "red", " red ")} == {"r.X1"}
+    assert camera.filter("r").wavelength_nm == 640.0
+    assert math.isnan(camera.filter("clear").wavelength_nm)
+    with pytest.raises(KeyError, match=r"camera 'mycam' has no filter 'R'; it has r\.X1, clear"):
+        camera.filter("R")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "fault"),
+    [
+        ('name = "clear"', 'name = "red"', "two filters of one name: red"),
+        ('name = "clear"', 'names = "clear"', r"filter '\?': .*unexpected keyword argument 'names'"),
+    ],
+)
+def test_a_filter_that_cannot_be_is_refused(tmp_path: Path, old: str, new: str, fault: str) -> None:
+    with pytest.raises(CameraError, match=fault):
+        with_filters(FILTERS.replace(old, new), tmp_path / "mycam.toml")

@@ -97,36 +97,26 @@ def test_files_of_others_are_not_claimed(tmp_path, change):
 
 
 @pytest.mark.parametrize(
-    "cards", [{"IMRED_OP": "MASK_BP + OVERSCAN + BIAS"}, {"IMCMB_FT": "MASTER_DETREND_BIAS"}]
+    ("cards", "kind", "option"),
+    [
+        ({"IMCMB_FT": "MASTER_DETREND_BIAS"}, "Elixir's master bias", "--bias"),
+        ({"IMCMB_FT": "MASTER_DETREND_SKYFLAT"}, "Elixir's master flat", "--flat"),
+        ({"OBSTYPE": "MASK"}, "a mask of bad pixels", "--defects"),
+    ],
 )
-def test_what_the_observatory_processed_is_refused_with_what_it_did(tmp_path, cards):
-    path = write(tmp_path / "1p.fits", ["ccd00"], primary=PRIMARY | cards)
-    with pytest.raises(RawError, match="is not raw") as raised:
+def test_calibrations_are_no_exposures_but_can_be_given(tmp_path, cards, kind, option):
+    path = write(tmp_path / "c.fits", ["ccd00"], primary=PRIMARY | cards)
+    with pytest.raises(RawError, match=f"is not an exposure, it is {kind}") as raised:
         read(path)
-    assert all(str(value) in str(raised.value) for value in cards.values())
-
-
-def test_one_extension_per_amplifier_is_refused(tmp_path):
-    with pytest.raises(RawError, match=r"one extension per amplifier \('amp00' to 'amp01'\)"):
-        read(write(tmp_path / "675258o.fits", ["amp00", "amp01"]))
+    assert f"{option} c.fits" in str(raised.value)
 
 
 @pytest.mark.parametrize("name", ["ccd36", "CCD36"])
 @pytest.mark.parametrize("key", ["ccd36", 36])
-def test_ccds_outside_the_table_are_refused_when_asked_for(tmp_path, name, key):
-    path = write(tmp_path / "2o.fits", ["ccd35", name])
-    with pytest.raises(RawError, match="has 'ccd36', but the camera table describes only"):
-        read(path, ["ccd35", key])
-
-
-def test_ccds_outside_the_table_do_not_hinder_the_others(tmp_path):
-    path = write(tmp_path / "2o.fits.fz", ["ccd36", "ccd00"], CAMERA["ccd00"].raw_shape, compress=True)
-    assert [exposure.detector.name for exposure in read(path, ["ccd00"])] == ["ccd00"]
-
-
-def test_ccds_outside_the_table_are_left_out_of_all(tmp_path):
-    path = write(tmp_path / "2o.fits.fz", ["ccd36", "ccd00"], CAMERA["ccd00"].raw_shape, compress=True)
-    assert [exposure.detector.name for exposure in read(path)] == ["ccd00"]
+def test_the_later_ccds_are_read(tmp_path, name, key):
+    path = write(tmp_path / "2o.fits.fz", ["ccd35", name], CAMERA["ccd36"].raw_shape, compress=True)
+    assert [exposure.detector.name for exposure in read(path, [key])] == ["ccd36"]
+    assert [exposure.detector.id for exposure in read(path)] == [35, 36]
 
 
 def test_unknown_ccds_are_refused_naming_those_there(tmp_path):
@@ -219,7 +209,8 @@ def test_overrides_touch_megacam_only(name):
     config, camera = Settings(), Settings()
     config.overscan, camera.name = Settings(), name
     applyOverrides(config, camera)
-    expected = {"doDark": False, "doDefect": False} if name == "MegaCam" else {}
+    megacam = {"doDark": False, "doSuspect": False, "doAssembleIsrExposures": True}
+    expected = megacam if name == "MegaCam" else {}
     assert {key: value for key, value in vars(config).items() if key != "overscan"} == expected
     assert vars(config.overscan) == ({"fitType": "MEDIAN_PER_ROW"} if name == "MegaCam" else {})
 

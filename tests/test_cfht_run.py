@@ -19,6 +19,8 @@ def task():
     registry = Registry({"cfht": isrcore_cfht, "standard": isrcore_standard})
     config = default_config(registry, "MegaCam")
     config.doBias = config.doFlat = config.doDefect = False
+    # What is saturated grows before it is interpolated.
+    config.doInterpolate = False
     return IsrTask(config, registry=registry, camera="MegaCam")
 
 

@@ -107,7 +107,7 @@ def undocumented_names(names: list[str], text: str) -> Iterator[str]:
 
 
 def test_every_hook_is_documented(registry: Registry) -> None:
-    assert len(reference.hooks()) == 8
+    assert len(reference.hooks()) == 10
     assert list(undocumented_hooks(page("hooks", registry))) == []
     others = [name for name in reference.hooks() if name != "isr_steps"]
     assert list(undocumented_hooks("## `isr_steps`")) == others

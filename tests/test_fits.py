@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,12 +12,14 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import attrs
+import fitsio
 import numpy as np
 import pytest
 from astropy.io import fits
 from astropy.time import Time
 from astropy.wcs import WCS, DistortionLookupTable, Sip
 
+import isrcore.fits
 from isrcore.camera import Detector
 from isrcore.exposure import Exposure, HistoryEntry, VisitInfo
 from isrcore.fits import (
@@ -27,6 +30,9 @@ from isrcore.fits import (
     read_provenance,
     write_exposure,
 )
+from isrcore.fits_compression import COMPRESSIONS
+from isrcore.fits_planes import encode_sum
+from isrcore.geometry import Box
 from isrcore.image import MaskedImage, MaskPlanes
 
 SHAPE = (5, 7)
@@ -132,20 +138,65 @@ def test_views_are_written_and_left_alone(tmp_path: Path) -> None:
     assert read_exposure(tmp_path / "p.fits").image.tobytes() == turned.image.tobytes()
 
 
+@pytest.mark.parametrize("name", NAMES)
 def test_pixels_keep_their_bytes_while_they_are_written(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    """The writer swaps bytes in place wherever it may; another thread would read nonsense."""
+    """astropy swaps bytes in place wherever it may; another thread would read nonsense."""
     may_swap: list[bool] = []
-    write = fits.HDUList.writeto
+    write = isrcore.fits._write_hdu
 
-    def watched(hdus: fits.HDUList, *args: Any, **options: Any) -> None:
-        may_swap.extend(hdus[name].data.flags.writeable for name in ("IMAGE", "MASK", "VARIANCE"))
-        write(hdus, *args, **options)
+    def watched(stream: Any, hdu: Any) -> None:
+        if hdu.name in ("IMAGE", "MASK", "VARIANCE"):
+            may_swap.append(hdu.data.flags.writeable)
+        write(stream, hdu)
 
-    monkeypatch.setattr(fits.HDUList, "writeto", watched)
-    write_exposure(exposure(), tmp_path / "p.fits")
+    monkeypatch.setattr(isrcore.fits, "_write_hdu", watched)
+    write_exposure(exposure(), tmp_path / name)
     assert may_swap == [False, False, False]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_checksums_are_right_for_every_reader(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    write_exposure(large_exposure(), path, config_text="a = 1", provenance={"b": "c"})
+    # A wrong sum would be a warning, and that an error.
+    with fits.open(path, checksum=True, disable_image_compression=True) as hdus:
+        sums = [(hdu.verify_checksum(), hdu.verify_datasum()) for hdu in hdus]
+    assert sums == [(1, 1)] * 8
+    with fitsio.FITS(str(path)) as hdus:
+        for hdu in hdus:
+            hdu.verify_checksum()
+
+
+def large_exposure() -> Exposure:
+    """An exposure of many blocks whose planes do not fill the last one, in a view that is not contiguous."""
+    rng = np.random.default_rng(1)
+    image = rng.normal(1000, 30, (401, 523)).astype(np.float32)
+    mask = rng.integers(-(2**31), 2**31, image.shape, dtype=np.int64).astype(np.int32)
+    whole = MaskedImage.from_image(image, mask, image * np.float32(3))
+    pixels = whole.flip(True, False).window(Box(1, 400, 2, 521))
+    return Exposure(pixels, Detector.of_shape(pixels.shape), history=(HistoryEntry("flat"),))
+
+
+def test_planes_are_written_as_astropy_would(tmp_path: Path) -> None:
+    written = large_exposure()
+    write_exposure(written, tmp_path / "p.fits")
+    with fits.open(tmp_path / "p.fits") as hdus:
+        hdus.writeto(tmp_path / "q.fits", checksum=False)
+        for name in ("IMAGE", "MASK", "VARIANCE"):
+            again = fits.ImageHDU(getattr(written, name.lower()), name=name)
+            again.add_datasum()
+            assert hdus[name].header["DATASUM"] == again.header["DATASUM"]
+    assert (tmp_path / "p.fits").stat().st_size == (tmp_path / "q.fits").stat().st_size
+
+
+@pytest.mark.parametrize("value", [0, 1, 2**32 - 1, 0x7F3A2B1C, *(1 << bit for bit in range(0, 32, 3))])
+def test_sums_are_written_as_astropy_does(value: int) -> None:
+    hdu = fits.PrimaryHDU()
+    encoded = encode_sum(value)
+    assert encoded == hdu._char_encode(np.uint32(value))
+    assert encoded.isalnum()
 
 
 def test_config_and_provenance_travel_along(tmp_path: Path) -> None:
@@ -354,3 +405,75 @@ def test_the_digest_follows_the_pixels(tmp_path: Path) -> None:
         write_exposure(exposure(value), tmp_path / f"{number}.fits.fz")
         digests.append(read_exposure(tmp_path / f"{number}.fits.fz").digest)
     assert digests[0] == digests[1] != digests[2]
+
+
+NOISE = 30.0
+
+
+def noisy() -> Exposure:
+    """Sky with its noise; NaN, infinity, saturated rows, all kinds of flags and a variance that varies."""
+    rng = np.random.default_rng(5)
+    image = rng.normal(1000, NOISE, (200, 301)).astype(np.float32)
+    variance = image / np.float32(1.6) + np.float32(9)
+    image[3, 4], image[100, 5], image[70:73] = np.nan, np.inf, 105_000
+    mask = rng.integers(-(2**31), 2**31, image.shape, dtype=np.int64).astype(np.int32)
+    return Exposure(MaskedImage.from_image(image, mask, variance), Detector.of_shape(image.shape))
+
+
+@pytest.mark.parametrize(("name", "steps"), [("lossy16", 16), ("lossy4", 4)])
+def test_rounding_stays_within_its_step_and_says_so(tmp_path: Path, name: str, steps: int) -> None:
+    written = noisy()
+    write_exposure(written, tmp_path / "p.fits.fz", compress=name)
+    found = read_exposure(tmp_path / "p.fits.fz")
+    np.testing.assert_array_equal(found.mask, written.mask)
+    for plane, noise in (("image", NOISE), ("variance", NOISE / 1.6)):
+        before, after = getattr(written, plane), getattr(found, plane)
+        assert after.dtype == np.float32
+        np.testing.assert_array_equal(np.isnan(after), ~np.isfinite(before))
+        good = np.isfinite(before)
+        # Half a step, where the noise, measured tile by tile, is known to a tenth.
+        assert 0.3 < np.abs(after - before)[good].max() / (noise / steps) < 0.55
+        assert abs(np.mean(after[good] - before[good])) < 0.02 * noise / steps
+    with fits.open(tmp_path / "p.fits.fz") as hdus:
+        assert [hdus[plane].header.get("ISRLOSSY") for plane in ("IMAGE", "MASK", "VARIANCE")] == [
+            steps, None, steps,
+        ]  # fmt: skip
+
+
+def test_the_same_pixels_are_rounded_the_same_and_told_from_the_true_ones(tmp_path: Path) -> None:
+    digests = {}
+    for name, compress in (("a", "lossy16"), ("b", "lossy16"), ("c", "lossy4"), ("d", "lossless")):
+        write_exposure(noisy(), tmp_path / f"{name}.fits.fz", compress=compress)
+        digests[name] = read_exposure(tmp_path / f"{name}.fits.fz").digest
+    assert digests["a"] == digests["b"]
+    assert len(set(digests.values())) == 3
+
+
+def test_a_compression_that_is_none_is_told(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"no compression 'zip'; choose one of 'none', 'lossless', 'lossy16'"):
+        write_exposure(exposure(), tmp_path / "p.fits", compress="zip")
+    assert contents(tmp_path) == {}
+
+
+@pytest.mark.parametrize("compress", COMPRESSIONS)
+def test_cfitsio_finds_the_same_pixels(tmp_path: Path, compress: str) -> None:
+    path = tmp_path / "p.fits.fz"
+    write_exposure(noisy(), path, compress=compress)
+    found = read_exposure(path)
+    with fitsio.FITS(str(path)) as hdus:
+        for plane in ("image", "mask", "variance"):
+            np.testing.assert_array_equal(hdus[plane.upper()].read(), getattr(found, plane))
+
+
+@pytest.mark.skipif(shutil.which("funpack") is None, reason="needs funpack: install libcfitsio-bin")
+@pytest.mark.parametrize("compress", COMPRESSIONS)
+def test_funpack_restores_the_same_pixels(tmp_path: Path, compress: str) -> None:
+    path, unpacked = tmp_path / "p.fits.fz", tmp_path / "unpacked.fits"
+    write_exposure(noisy(), path, compress=compress, config_text="a = 1")
+    subprocess.run(["funpack", "-O", str(unpacked), str(path)], check=True, capture_output=True)
+    found = read_exposure(path)
+    with fits.open(unpacked, checksum=True) as hdus:
+        assert "ISR_CONFIG" in hdus
+        for plane in ("image", "mask", "variance"):
+            assert type(hdus[plane.upper()]) is fits.ImageHDU
+            np.testing.assert_array_equal(hdus[plane.upper()].data, getattr(found, plane))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from isrcore import statistics
+import isrcore.frame_statistics
+from isrcore import FrameStatistics, MaskedImage, MaskPlanes, statistics
 from tests.golden import golden_cases, plane_bits
 
 # Both sides sum in float64, in another order.
@@ -29,6 +30,21 @@ def check(image, ignore, params, expected):
 def test_statistics_of_a_masked_image(entry, inputs, outputs):
     ignore = inputs["maskedImage.mask"] & plane_bits(entry, *entry["params"]["andMask"]) != 0
     check(inputs["maskedImage.image"], ignore, entry["params"], as_dict(outputs))
+
+
+@pytest.mark.parametrize(("entry", "inputs", "outputs"), golden_cases("makeStatistics"))
+def test_statistics_of_a_frame(entry, inputs, outputs, monkeypatch):
+    # So that these small frames go the way of large ones.
+    monkeypatch.setattr(isrcore.frame_statistics, "_SMALL", 1)
+    planes = (inputs[f"maskedImage.{plane}"] for plane in ("image", "mask", "variance"))
+    pixels = MaskedImage(*planes, MaskPlanes(entry["maskPlanes"]))
+    params, expected = entry["params"], as_dict(outputs)
+    frame = FrameStatistics(pixels, *params["andMask"])
+    found = frame.clip(params["numSigmaClip"], params["numIter"])
+    assert found.mean == pytest.approx(expected["MEANCLIP"], rel=REL)
+    assert found.sigma == pytest.approx(expected["STDEVCLIP"], rel=REL)
+    assert found.median == expected["MEDIAN"]
+    assert frame.mean == pytest.approx(expected["MEAN"], rel=REL)
 
 
 @pytest.mark.parametrize(("entry", "inputs", "outputs"), golden_cases("makeStatistics.image"))

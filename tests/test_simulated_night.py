@@ -97,7 +97,7 @@ def test_corrections_give_back_the_sky(night: Path, name: str) -> None:
 def test_one_star_is_saturated_and_the_dead_column_is_dark(night: Path, name: str) -> None:
     config = default_config(REGISTRY, "simulated")
     config.doDefect = True
-    config.doBias = config.doDark = config.doFlat = False
+    config.doBias = config.doDark = config.doFlat = config.doInterpolate = config.doSetBadRegions = False
     raw = next(REGISTRY.read_raw(night / "science1.fits", [name]))
     defects = Defects.read(night / "defects" / f"{name}.txt")
     task = IsrTask(config, camera="simulated", registry=REGISTRY)

@@ -1,4 +1,4 @@
-"""The MegaCam camera: 36 CCDs read from the table ``megacam.toml`` beside this file."""
+"""The MegaCam camera: 40 CCDs and the filters, read from the table ``megacam.toml`` beside this file."""
 
 from __future__ import annotations
 

@@ -37,9 +37,11 @@ class MegaCamLevels(Step):
 
     Gain GAINA/GAINB in electron/adu; read noise RDNOISEA/RDNOISEB in electron, or RDNOISE where they hold
     the placeholder 65535; one saturation level for both: where raw pixels pile up, else SATURATE, in adu.
+    Frames without overscan level, as Elixir makes them, have the SATURATE that Elixir scaled with them.
     """
 
     spec, camera, ConfigClass = stepspecs.LEVELS, "MegaCam", MegaCamLevelsConfig
+    changes_pixels = False
 
     def problems(self, exposure: Exposure, calibrations: Calibrations) -> Iterator[str]:
         """Cards that the amplifiers need and the header does not give."""
@@ -85,7 +87,8 @@ def saturation_from_pile_up(image: npt.NDArray[Any], safe: float) -> int | None:
 
 def _saturation(exposure: Exposure, safe: float, faults: list[str]) -> float:
     """Saturation in adu, from the pile-up or the header."""
-    piled_up = saturation_from_pile_up(exposure.image, safe)
+    is_raw = "overscan-subtracted" not in exposure.facts
+    piled_up = saturation_from_pile_up(exposure.image, safe) if is_raw else None
     return _read(exposure.header, "SATURATE", faults) if piled_up is None else float(piled_up)
 
 

@@ -1,24 +1,20 @@
-"""Raw MegaCam files: one exposure per CCD, each from the extension of its name."""
+"""MegaCam files: one exposure per CCD, raw or processed by Elixir, and Elixir's calibrations."""
 
 from __future__ import annotations
 
-import logging
-import re
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 import attrs
+import numpy as np
 from astropy.io.fits import Header
 
-from isrcore import Exposure, RawError, RawSource, read_sections
+from isrcore import Defects, Exposure, MaskedImage, RawError, RawSource, read_sections
 from isrcore_cfht.camera import CAMERA
+from isrcore_cfht.elixir import given_facts, master_kind, with_history
+from isrcore_cfht.masks import defects_from_mask
+from isrcore_cfht.splicing import splice
 from isrcore_cfht.visit import read_visit
-
-_log = logging.getLogger(__name__)
-
-_CCD = re.compile(r"ccd\d\d")
-_AMPLIFIER = re.compile(r"amp\d\d")
-# Cards that the observatory's pipeline Elixir writes: what it corrected, and what kind of stack it made.
-_ELIXIR_CARDS = ("IMRED_OP", "IMCMB_FT")
 
 
 def is_megacam(source: RawSource) -> bool:
@@ -29,25 +25,55 @@ def is_megacam(source: RawSource) -> bool:
 
 
 def read_raw(source: RawSource, detectors: Iterable[str | int] | None = None) -> Iterator[Exposure]:
-    """The raw exposures of a MegaCam file, in the order asked for; ``detectors`` None means all it has.
+    """The exposures of a MegaCam file, in the order asked for; ``detectors`` None means all it has.
 
-    Pixels are read when an exposure is taken from the iterator. The four CCDs ccd36 to ccd39 of later files
-    are left out, because the camera table lacks them. Raises `RawError`, before any pixel is read, for a
-    detector that is not there or not described, for Elixir's processed files and master calibrations, and
-    for the first files of 2003, whose amplifiers have extensions of their own.
+    Pixels are read when an exposure is taken from the iterator. The halves of the first files, which have
+    extensions of their own, are joined. What Elixir did to a processed file is in the exposure's ``given``
+    facts and history. Raises `RawError`, before any pixel is read, for a detector that is not there and for
+    calibrations and masks that Elixir made.
     """
-    named = _with_ccd_names(source)
-    wanted = None if detectors is None else list(detectors)
-    _refuse_processed(source)
-    _refuse_one_amplifier_per_extension(named)
-    _refuse_undescribed(named, wanted)
-    return read_sections(CAMERA, named, wanted, visit=read_visit)
+    _refuse_calibrations(source)
+    exposures = read_sections(CAMERA, by_ccd(source), detectors, visit=read_visit, given=given_facts)
+    return (with_history(exposure) for exposure in exposures)
+
+
+def read_calibration(source: RawSource, kind: str, detector: str) -> Any | None:
+    """The calibration of a CCD from a file that Elixir made; None when the file is no calibration.
+
+    A mask gives `Defects`; a master the `Exposure` of its raw-sized frame, float32 with variance 0, as none
+    is stated. Raises `RawError` for a CCD that is not there and a calibration of another kind.
+    """
+    found = _kind_of(source)
+    if not found:
+        return None
+    if found != kind:
+        raise RawError(f"MegaCam file {str(source.path)!r} is {_article(found)}, it cannot be used as {kind}")
+    (exposure,) = read_sections(CAMERA, by_ccd(source), [detector], visit=read_visit)
+    if kind == "defects":
+        return _defects(exposure)
+    exposure.pixels = MaskedImage.from_image(exposure.image.astype(np.float32, copy=False))
+    exposure.unit = "" if kind == "flat" else "adu"
+    return exposure
+
+
+def _defects(exposure: Exposure) -> Defects:
+    """The bad pixels of a CCD's mask."""
+    found = defects_from_mask(exposure.image, exposure.detector)
+    cards = {key: exposure.header[key] for key in ("FILENAME", "REL_DATE") if key in exposure.header}
+    return attrs.evolve(found, header=cards, detector_name=exposure.detector.name, source=exposure.source)
+
+
+def by_ccd(source: RawSource) -> RawSource:
+    """The source with an extension per CCD, named 'ccd00' to 'ccd39', however the file stores them."""
+    return splice(_with_ccd_names(source))
 
 
 def _with_ccd_names(source: RawSource) -> RawSource:
-    """The source with its extensions named as the observatory names them, in lower case."""
+    """The source with its images named as the observatory names them, in lower case."""
+    images = [item.index for item in source.images]
     extensions = tuple(
-        attrs.evolve(item, name=_ccd_name(item.name, item.header)) for item in source.extensions
+        attrs.evolve(item, name=_ccd_name(item.name, item.header)) if item.index in images else item
+        for item in source.extensions
     )
     return attrs.evolve(source, extensions=extensions)
 
@@ -60,39 +86,26 @@ def _ccd_name(name: str, header: Header) -> str:
     return name.lower()
 
 
-def _refuse_processed(source: RawSource) -> None:
-    """Raise `RawError` for a file that Elixir made, naming what it did."""
-    headers = [extension.header for extension in source.extensions]
-    made = {f"{card} = {header[card]!r}" for header in headers for card in _ELIXIR_CARDS if card in header}
-    if made:
+def _kind_of(source: RawSource) -> str:
+    """Which calibration of Elixir's the file is; empty when it is none."""
+    if str(source.header.get("OBSTYPE", "")).strip() == "MASK":
+        return "defects"
+    kinds = (master_kind(extension.header) for extension in source.extensions)
+    return next(filter(None, kinds), "")
+
+
+def _article(kind: str) -> str:
+    """What a calibration is called."""
+    return (
+        "a mask of bad pixels (OBSTYPE MASK)" if kind == "defects" else f"Elixir's master {kind} (IMCMB_FT)"
+    )
+
+
+def _refuse_calibrations(source: RawSource) -> None:
+    """Raise `RawError` for a file that is no exposure, naming what it is and what it is good for."""
+    kind = _kind_of(source)
+    if kind:
         raise RawError(
-            f"MegaCam file {str(source.path)!r} is not raw, Elixir made it: {', '.join(sorted(made))}\n"
-            "  correcting it again would be wrong; give the raw file, whose name ends in o, b, d or f"
-        )
-
-
-def _refuse_one_amplifier_per_extension(source: RawSource) -> None:
-    """Raise `RawError` for a file of the time before the observatory joined the two halves of a CCD."""
-    amplifiers = [item.name for item in source.extensions if _AMPLIFIER.fullmatch(item.name)]
-    if amplifiers:
-        raise RawError(
-            f"MegaCam file {str(source.path)!r} has one extension per amplifier ({amplifiers[0]!r} to "
-            f"{amplifiers[-1]!r}), as the first files of 2003 do, and cannot be read\n"
-            "  join the halves of each CCD into extensions 'ccd00' to 'ccd35' as the observatory does"
-        )
-
-
-def _refuse_undescribed(source: RawSource, wanted: list[str | int] | None) -> None:
-    """Raise `RawError` when a CCD is asked for that the file has but the camera table has not."""
-    described = {detector.name for detector in CAMERA.detectors}
-    extra = [item.name for item in source.images if _CCD.fullmatch(item.name) and item.name not in described]
-    if wanted is None:
-        if extra:
-            _log.info("%s: left out %s, which the table of MegaCam lacks", source.path, ", ".join(extra))
-        return
-    refused = [name for name in extra if name in wanted or int(name[3:]) in wanted]
-    if refused:
-        raise RawError(
-            f"MegaCam file {str(source.path)!r} has {', '.join(map(repr, refused))}, but the camera table "
-            f"describes only 'ccd00' to 'ccd{len(described) - 1:02d}'\n  ask for those"
+            f"MegaCam file {str(source.path)!r} is not an exposure, it is {_article(kind)}\n"
+            f"  give it as a calibration: --{kind} {source.path.name}"
         )

@@ -15,16 +15,17 @@ _CARDS = (
 )
 # Early files do not name the site, and the translator would then ask the network for it.
 _SITE = {"LONGITUD": -155.468876, "LATITUDE": 19.825252}
+# What is asked of the translator, and a card without which it could only complain.
 _PROPERTIES = {
-    "exposure_id",
-    "exposure_time",
-    "dark_time",
-    "datetime_begin",
-    "physical_filter",
-    "object",
-    "observation_type",
-    "tracking_radec",
-    "boresight_airmass",
+    "exposure_id": "EXPNUM",
+    "exposure_time": "EXPTIME",
+    "dark_time": "DARKTIME",
+    "datetime_begin": "DATE-OBS",
+    "physical_filter": "FILTER",
+    "object": "OBJECT",
+    "observation_type": "OBSTYPE",
+    "tracking_radec": "RA_DEG",
+    "boresight_airmass": "AIRMASS",
 }
 _OBSERVATION_TYPES = ("science", "bias", "dark", "flat", "fringe")
 
@@ -68,7 +69,8 @@ def _translate(header: Mapping[str, Any]) -> Any:
     cards = _SITE | {key: header[key] for key in _CARDS if key in header}
     if "UTC-OBS" not in cards:
         cards.pop("DATE-OBS", None)  # The translator would take midnight for the time of day.
-    return ObservationInfo(cards, translator_class=MegaPrimeTranslator, subset=_PROPERTIES)
+    known = {name for name, card in _PROPERTIES.items() if card in cards}
+    return ObservationInfo(cards, translator_class=MegaPrimeTranslator, subset=known)
 
 
 def _number(quantity: Any, unit: str) -> float:

@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from importlib.resources import as_file, files
+from pathlib import Path
 from typing import Any
 
-from isrcore import Camera, Defects, Exposure, RawSource, hookimpl, read_sections
+from isrcore import (
+    Camera,
+    Defects,
+    Exposure,
+    RawSource,
+    hookimpl,
+    pointing_cards,
+    read_sections,
+    visit_cards,
+    wcs_cards,
+    write_sections,
+)
 from isrcore_eso.visit import translate_visit
 
 CAMERA = Camera.from_toml(files(__package__) / "efosc2.toml")
@@ -24,6 +36,22 @@ def isr_read_raw(source: RawSource, detectors: list[str] | None) -> Iterator[Exp
     if source.header.get("INSTRUME") != "EFOSC":
         return None
     return read_sections(CAMERA, source, detectors, visit=translate_visit)
+
+
+def write_raw(path: Path, exposures: Iterable[Exposure]) -> None:
+    """Write a raw EFOSC2 image with the cards that tell instrument and visit. Raises `FitsError`."""
+    write_sections(
+        path,
+        exposures,
+        primary=lambda one: {"INSTRUME": "EFOSC", **visit_cards(one.visit)},
+        extension=lambda one: wcs_cards(one) or pointing_cards(one.detector, one.visit, 0.24),
+    )
+
+
+@hookimpl
+def isr_raw_writer(camera: Camera) -> Callable[[Path, Iterable[Exposure]], None] | None:
+    """Files with INSTRUME 'EFOSC'; see `write_raw`."""
+    return write_raw if camera.name == CAMERA.name else None
 
 
 @hookimpl

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,14 @@ import attrs
 
 from isrcore.cli.calibration_files import CalibrationFiles
 from isrcore.cli.faults import CommandError, indented, reason_of
-from isrcore.cli.inputs import calibration_flags, expand
+from isrcore.cli.inputs import calibration_flags
 from isrcore.cli.settings import make_config
-from isrcore.config import ConfigError
+from isrcore.cli.shelf import Shelf
+from isrcore.config import Config, ConfigError
 from isrcore.exposure import Exposure
 from isrcore.isr import IsrTask
 from isrcore.kernels.tiled import Tiled
+from isrcore.paths import PathsError, expand_paths
 from isrcore.plan import Plan, PlanError
 from isrcore.registry import Registry, RegistryError
 
@@ -59,14 +62,13 @@ class Batch:
         self.registry: Registry = arguments.registry
         self.arguments = arguments
         problems: list[str] = []
-        files = list(_collect(problems, expand, arguments.files))
-        self._files = dict(self._find_calibrations(problems))
+        files = list(_collect(problems, expand_paths, arguments.files))
+        self.files = dict(self._find_calibrations(problems))
         self.units = [unit for path in (files[0] if files else ()) for unit in self._survey(path)]
         self._tasks = {task.camera: task for task in self._make_tasks(problems)}
         if problems:
             raise CommandError("cannot start", problems)
-        self._curated = {name: self._curated_of(name) for name in self._tasks if name}
-        self._loaded: tuple[tuple[str, str], tuple[dict[str, Any], tuple[str, ...]]] | None = None
+        self._shelf = Shelf(self.registry, self.files)
 
     def _find_calibrations(self, problems: list[str]) -> Iterator[tuple[str, CalibrationFiles]]:
         """The files of every kind that was given."""
@@ -93,65 +95,36 @@ class Batch:
         executor = Tiled(threads=getattr(self.arguments, "threads", 1))
         return IsrTask(config, camera=camera, registry=self.registry, executor=executor)
 
-    def _curated_of(self, camera: str) -> dict[str, Any]:
-        """Calibrations that ship with the camera, by kind and detector."""
-        return self.registry.curated_calibrations(self.registry.camera(camera))
+    @property
+    def configs(self) -> dict[str, Config]:
+        """The configuration by camera."""
+        return {name: task.config for name, task in self._tasks.items()}
 
     @property
     def in_order(self) -> list[Unit]:
         """The units detector by detector, so that calibrations are read once and held for one detector."""
-        return sorted(self.units, key=lambda unit: (unit.camera, unit.detector))
+        return sorted(self.units, key=owner)
 
-    def task(self, unit: Unit) -> IsrTask:
-        """The task for the unit's camera."""
-        return self._tasks[unit.camera]
+    def plan_all(self, *, headers_only: bool = False) -> None:
+        """Plan every unit; what stands in the way becomes the unit's problems.
 
-    def plan_all(self) -> None:
-        """Plan every unit; what stands in the way becomes the unit's problems."""
-        for unit in self.in_order:
-            if unit.exposure is not None:
-                self._plan(unit, unit.exposure)
+        With ``headers_only`` no pixels of calibrations are read: what is damaged shows later.
+        """
+        kinds = () if headers_only else None
+        for (camera, detector), units in groupby(self.in_order, key=owner):
+            for unit in units:
+                if unit.exposure is not None:
+                    self._plan(unit, unit.exposure, *self._shelf.load(camera, detector, kinds))
 
-    def _plan(self, unit: Unit, exposure: Exposure) -> None:
-        inputs, problems = self.calibrations(unit)
+    def _plan(
+        self, unit: Unit, exposure: Exposure, inputs: dict[str, Any], problems: tuple[str, ...]
+    ) -> None:
+        """Plan one unit."""
         try:
-            unit.plan = self.task(unit).plan(exposure, **inputs)
+            unit.plan = self._tasks[unit.camera].plan(exposure, **inputs)
         except PlanError as fault:
-            unit.problems += fault.problems
-        # Only those that a planned step would have read: others are nobody's loss.
-        missing = tuple(problem for problem in problems if unit.plan is None)
-        unit.problems += missing
-
-    def calibrations(self, unit: Unit) -> tuple[dict[str, Any], tuple[str, ...]]:
-        """The inputs for a unit, and why some of those given are not among them."""
-        key = unit.camera, unit.detector
-        if self._loaded is None or self._loaded[0] != key:
-            # Let go of the last detector's before reading the next one's.
-            self._loaded = None
-            self._loaded = key, self._load(*key)
-        return self._loaded[1]
-
-    def _load(self, camera: str, detector: str) -> tuple[dict[str, Any], tuple[str, ...]]:
-        inputs = {
-            kind: values[detector]
-            for kind, values in self._curated[camera].items()
-            if kind not in self._files and detector in values
-        }
-        problems = []
-        for kind, files in self._files.items():
-            try:
-                inputs[kind] = files.load(detector)
-            except (OSError, ValueError, LookupError) as fault:
-                problems.append(str(fault.args[0] if isinstance(fault, LookupError) else fault))
-        return inputs, tuple(problems)
-
-    def file_of(self, kind: str, unit: Unit) -> Path | None:
-        """The file that a unit's calibration of this kind comes from; None when the camera brings it."""
-        return self._files[kind].path_of(unit.detector) if kind in self._files else None
-
-    def read(self, unit: Unit) -> Exposure:
-        """The unit's raw exposure with its pixels."""
-        return next(iter(self.registry.read_raw(unit.path, [unit.detector])))
+            # Only those that a planned step would have read: others are nobody's loss.
+            unit.problems += fault.problems + problems
 
     def refused(self) -> str:
         """Why units cannot be processed, units with the same reasons together; empty when all can."""
@@ -165,9 +138,14 @@ class Batch:
         )
 
 
+def owner(unit: Unit) -> tuple[str, str]:
+    """Whose calibrations a unit needs."""
+    return unit.camera, unit.detector
+
+
 def _collect(problems: list[str], function: Any, *arguments: Any) -> Iterator[Any]:
     """The result of a call; or nothing, with what is wrong appended to ``problems``."""
     try:
         yield function(*arguments)
-    except (CommandError, ConfigError, RegistryError) as fault:
+    except (CommandError, ConfigError, PathsError, RegistryError) as fault:
         problems.append(str(fault))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,11 @@ import attrs
 from astropy.io import fits
 
 from isrcore.cli.faults import CommandError
-from isrcore.cli.inputs import matches
 from isrcore.defects import Defects
 from isrcore.fits import read_exposure
+from isrcore.paths import matches
+from isrcore.raw import RawError, RawSource
+from isrcore.registry import Registry
 
 _PRODUCTS = ("*.fits", "*.fits.fz")
 _DEFECTS = "defects"
@@ -26,6 +29,7 @@ class Product:
     path: Path
     detector: str
     kind: str
+    is_ours: bool = False
 
     @classmethod
     def look_at(cls, path: Path) -> Product:
@@ -38,7 +42,7 @@ class Product:
                     detector = hdus["ISR_DETECTOR"].header["DETNAME"]
         except (OSError, KeyError, TypeError, ValueError):
             return cls(path, "", "")
-        return cls(path, str(detector).encode("ascii", "replace").decode("unicode_escape"), str(kind))
+        return cls(path, str(detector).encode("ascii", "replace").decode("unicode_escape"), str(kind), True)
 
 
 @attrs.frozen
@@ -48,6 +52,7 @@ class CalibrationFiles:
     kind: str
     products: tuple[Product, ...]
     is_single: bool = False
+    _kept: dict[str, Defects] = attrs.field(factory=dict, init=False, eq=False, repr=False)
 
     @classmethod
     def find(cls, kind: str, texts: Iterable[str]) -> CalibrationFiles:
@@ -74,10 +79,29 @@ class CalibrationFiles:
         is_single = len(paths) == 1 and not next(iter(paths)).is_dir()
         return cls(kind, tuple(products), is_single)
 
-    def load(self, detector: str) -> Any:
-        """The calibration for a detector. Raises as `path_of`, and `FitsError` or `DefectsError`."""
+    def load(self, detector: str, registry: Registry) -> Any:
+        """The calibration for a detector. Raises as `path_of`, and `FitsError`, `DefectsError` or RawError.
+
+        A product of isrcore, a table of defects, or a file in a format that the plugin of a camera knows,
+        which may hold all its detectors.
+        """
         path = self.path_of(detector)
-        return Defects.read(path) if self.kind == _DEFECTS else read_exposure(path)
+        if detector not in self._kept:
+            found = self._of_camera(path, detector, registry)
+            if found is None:
+                found = Defects.read(path) if self.kind == _DEFECTS else read_exposure(path)
+            if not isinstance(found, Defects):
+                return found
+            # Small, and slow to read from a compressed file: kept for the run that follows the plan.
+            self._kept[detector] = found
+        return self._kept[detector]
+
+    def _of_camera(self, path: Path, detector: str, registry: Registry) -> Any | None:
+        """What a camera's plugin reads from the file; None when none knows it."""
+        if any(product.path == path and product.is_ours for product in self.products):
+            return None
+        source = _source_of(path)
+        return None if source is None else registry.read_calibration(source, self.kind, detector)
 
     def path_of(self, detector: str) -> Path:
         """The file for a detector.
@@ -94,6 +118,15 @@ class CalibrationFiles:
                 f"no {self.kind} of detector {detector!r} was given, only of {', '.join(theirs)}"
             )
         return fitting[0].path
+
+
+@cache
+def _source_of(path: Path) -> RawSource | None:
+    """The file by its headers, read once; None when it is no FITS file, of which its reader will tell."""
+    try:
+        return RawSource.open(path)
+    except RawError:
+        return None
 
 
 def _inside(kind: str, folder: Path) -> list[Product]:

@@ -9,6 +9,7 @@ from isrcore.defects import DefectsError
 from isrcore.fits import FitsError
 from isrcore.geometry import GeometryError
 from isrcore.image import MaskPlaneError
+from isrcore.paths import PathsError
 from isrcore.plan import PlanError
 from isrcore.raw import RawError
 from isrcore.registry import RegistryError
@@ -41,6 +42,7 @@ REFUSALS = (
     CameraError,
     DefectsError,
     GeometryError,
+    PathsError,
     PlanError,
     RegistryError,
 )

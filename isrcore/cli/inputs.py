@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import Any
 
-from isrcore.cli.faults import CommandError
 from isrcore.registry import Registry
-
-_WILDCARDS = frozenset("*?[")
 
 
 def add_arguments(parser: argparse.ArgumentParser, registry: Registry) -> None:
@@ -19,7 +15,8 @@ def add_arguments(parser: argparse.ArgumentParser, registry: Registry) -> None:
         "calibrations",
         "Each option takes a file, or a folder, pattern or list with one for every detector; the right one "
         "is chosen by the detector's name. Giving one switches its step on. Defects are tables "
-        "(.fits, .ecsv, text); in a folder each is named after its detector.",
+        "(.fits, .ecsv, text); in a folder each is named after its detector. A file of the observatory's own "
+        "that the camera's plugin knows serves all detectors in it.",
     )
     for kind, flags in calibration_flags(registry).items():
         text = f"{kind} for {', '.join(flags)}" if flags else f"{kind} to use"
@@ -71,29 +68,3 @@ def parse_detectors(text: str) -> list[Any]:
     if not words:
         raise argparse.ArgumentTypeError("name at least one detector, as in --detectors ccd00,ccd01")
     return [int(word) if word.isdecimal() else word for word in words]
-
-
-def expand(texts: list[str]) -> list[Path]:
-    """Paths, with patterns that the shell left alone filled in, each once.
-
-    Raises `CommandError` for patterns that nothing matches.
-    """
-    found: list[Path] = []
-    problems = []
-    for text in texts:
-        paths = matches(text)
-        if not paths:
-            problems.append(f"nothing matches {text!r}; check folder and pattern")
-        found += paths
-    if problems:
-        raise CommandError("no such files", problems)
-    return list(dict.fromkeys(found))
-
-
-def matches(text: str) -> list[Path]:
-    """The path itself, or everything that fits the pattern, by name."""
-    path = Path(text)
-    if path.exists() or not _WILDCARDS & set(text):
-        return [path]
-    anchor = Path(path.anchor)
-    return sorted(anchor.glob(str(path.relative_to(anchor))))

@@ -7,24 +7,46 @@ import json
 import math
 import os
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from itertools import compress
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import attrs
 
-from isrcore.cli.batch import Unit
 from isrcore.cli.terminal import make_console, make_table
 from isrcore.task import TaskError
 
 _COLUMNS = ("exposure", "status", "steps", "flagged", "seconds", "product or reason")
+_PARTS = ("read", "pixels", "write")
+
+
+class Labelled(Protocol):
+    """One detector of one raw file."""
+
+    @property
+    def label(self) -> str:
+        """How tables and messages name it."""
+
+    @property
+    def path(self) -> Path:
+        """The raw file."""
+
+    @property
+    def detector(self) -> str:
+        """The detector's name, empty when unknown."""
+
+    @property
+    def camera(self) -> str:
+        """The camera's name, empty when unknown."""
 
 
 @attrs.frozen
 class Outcome:
     """How one unit ended: ``status`` is ok, failed or not started.
 
-    ``steps`` are the corrections that were applied, ``flagged`` is a fraction of the pixels.
+    ``steps`` are the corrections that were applied, ``flagged`` is a fraction of the pixels. ``parts`` are
+    seconds for reading, pixels and writing, as far as the unit came.
     """
 
     unit: str
@@ -37,9 +59,10 @@ class Outcome:
     steps: tuple[str, ...] = ()
     flagged: float = math.nan
     seconds: float = math.nan
+    parts: Mapping[str, float] = attrs.field(factory=dict)
 
     @classmethod
-    def of(cls, unit: Unit, status: str, **found: Any) -> Outcome:
+    def of(cls, unit: Labelled, status: str, **found: Any) -> Outcome:
         """The outcome of a unit."""
         return cls(unit.label, str(unit.path), unit.detector, unit.camera, status, **found)
 
@@ -52,19 +75,27 @@ class Outcome:
         return values | unknown
 
     def to_row(self) -> tuple[str, ...]:
-        """As the table shows it."""
+        """As the table shows it, parts of the time before the last cell."""
         told = str(self.product) if self.product else self.reason.splitlines()[0] if self.reason else ""
         flagged = "" if math.isnan(self.flagged) else f"{self.flagged:.2%}"
-        seconds = "" if math.isnan(self.seconds) else f"{self.seconds:.2f}"
-        return self.unit, self.status, str(len(self.steps) or ""), flagged, seconds, told
+        parts = (_number(self.parts.get(name, math.nan)) for name in _PARTS)
+        about = self.unit, self.status, str(len(self.steps) or ""), flagged, _number(self.seconds)
+        return (*about, *parts, told)
 
 
-def show_outcomes(outcomes: Sequence[Outcome]) -> None:
-    """Print the table and one line that counts."""
+def _number(seconds: float) -> str:
+    """Seconds; nothing when they are unknown."""
+    return "" if math.isnan(seconds) else f"{seconds:.2f}"
+
+
+def show_outcomes(outcomes: Sequence[Outcome], *, with_parts: bool = False) -> None:
+    """Print the table, on request with the seconds of each part, and one line that counts."""
     console = make_console()
-    table = make_table(_COLUMNS, numbers=("steps", "flagged", "seconds"))
+    columns = (*_COLUMNS[:-1], *_PARTS, _COLUMNS[-1])
+    shown = [with_parts or column not in _PARTS for column in columns]
+    table = make_table(list(compress(columns, shown)), numbers=("steps", "flagged", "seconds", *_PARTS))
     for outcome in outcomes:
-        table.add_row(*outcome.to_row())
+        table.add_row(*compress(outcome.to_row(), shown))
     console.print(table)
     counts = {status: sum(o.status == status for o in outcomes) for status in ("ok", "failed", "not started")}
     console.print(", ".join(f"{count} {status}" for status, count in counts.items() if count), soft_wrap=True)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import glob
 from pathlib import Path
 
+from isrcore.atomic import UNFINISHED
 from isrcore.cli.batch import Unit
 from isrcore.cli.faults import CommandError
 from isrcore.fits import FitsError, check_writable
@@ -48,6 +50,12 @@ def stem(path: Path) -> str:
 def report_path(output: Path) -> Path:
     """The report: in the folder, or beside the one product."""
     return output.with_name(f"{stem(output)}_report.json") if is_file(output) else output / "isr_report.json"
+
+
+def remove_unfinished(product: Path) -> None:
+    """Remove what a process that died while it wrote the product has left behind."""
+    for left in product.parent.glob(f".{glob.escape(product.name)}.*{UNFINISHED}"):
+        left.unlink(missing_ok=True)
 
 
 def _make_folder(folder: Path) -> None:

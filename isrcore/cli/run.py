@@ -3,28 +3,24 @@
 from __future__ import annotations
 
 import argparse
-import hashlib
-import importlib.metadata
-import logging
-import time
-from collections.abc import Iterable
-from functools import cache
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+import attrs
+from rich.progress import Progress, TaskID
 
-from isrcore.cli.batch import Batch, Unit
-from isrcore.cli.faults import EXIT_STATUS, FAILED, OK, REFUSED, reason_of
+from isrcore.cli.batch import Batch, Unit, owner
+from isrcore.cli.digests import Digests
+from isrcore.cli.faults import EXIT_STATUS, FAILED, OK, REFUSED, CommandError
 from isrcore.cli.inputs import add_arguments
+from isrcore.cli.jobs import run_jobs, start_server
 from isrcore.cli.outcomes import Outcome, show_outcomes, write_report
-from isrcore.cli.products import assign_products, report_path
+from isrcore.cli.processing import Job, Processor, Setup
+from isrcore.cli.products import assign_products, remove_unfinished, report_path
 from isrcore.cli.terminal import make_progress
-from isrcore.exposure import Exposure
-from isrcore.fits import write_exposure
+from isrcore.fits_compression import COMPRESSIONS
 from isrcore.registry import Registry
-
-_log = logging.getLogger(__name__)
 
 _ABOUT = """Remove the instrument signature from raw frames: overscan, bias, dark, flat and what else the
 installed plugins offer and the configuration asks for ('isr plan' shows it). Every detector of every file
@@ -61,25 +57,49 @@ def add_parser(subcommands: Any, registry: Registry) -> None:
         help="folder for the products, made if it is not there; for a single unit also a name in .fits",
     )
     group.add_argument("--overwrite", action="store_true", help="replace products that are there already")
-    group.add_argument("--compress", action="store_true", help="lossless tile compression, names in .fits.fz")
     group.add_argument(
-        "--threads", type=_parse_threads, default=1, metavar="N", help="threads for pixel operations"
+        "--compress",
+        nargs="?",
+        const="lossless",
+        choices=tuple(COMPRESSIONS),
+        metavar="METHOD",
+        help="tile compression, names in .fits.fz: lossless (if METHOD is left out), or lossy16 and lossy4, "
+        "which round image and variance to steps of a 16th or a 4th of the noise; masks never change. "
+        "Write --compress=METHOD, or put --compress last",
+    )
+    group = parser.add_argument_group("speed")
+    group.add_argument(
+        "-j",
+        "--jobs",
+        type=_parse_count,
+        default=1,
+        metavar="N",
+        help="processes that work on units at the same time (default: 1), each with less than 1 GB of memory",
+    )
+    group.add_argument(
+        "--threads",
+        type=_parse_count,
+        default=1,
+        metavar="N",
+        help="threads for pixels in each process",
     )
     parser.set_defaults(function=run)
 
 
-def _parse_threads(text: str) -> int:
+def _parse_count(text: str) -> int:
     """A positive number."""
     if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of threads; give 1 or more")
+        raise argparse.ArgumentTypeError(f"{text!r} is no positive number; give 1 or more")
     return int(text)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Plan all units, then process those that can be; report how each one ended, whatever happens."""
+    if arguments.jobs > 1:
+        _prepare_processes(arguments)
     batch = Batch(arguments)
     products = assign_products(batch.units, arguments)
-    batch.plan_all()
+    batch.plan_all(headers_only=True)
     refused = batch.refused()
     if refused:
         arguments.messages.print(refused, soft_wrap=True)
@@ -91,11 +111,22 @@ def run(arguments: argparse.Namespace) -> int:
         ordered = [outcomes.get(unit) or Outcome.of(unit, "not started") for unit in batch.units]
         # Of units that were refused all has been told.
         if can_start:
-            show_outcomes(ordered)
+            show_outcomes(ordered, with_parts=arguments.verbose > 0)
         write_report(report_path(arguments.output), ordered)
     if all(outcome.status == "ok" for outcome in ordered):
         return OK
     return FAILED if can_start else REFUSED
+
+
+def _prepare_processes(arguments: argparse.Namespace) -> None:
+    """Begin to start processes while units are planned.
+
+    Raises `CommandError` when they would find other plugins than this process has.
+    """
+    if arguments.registry.plugins != Registry.discover().plugins:
+        problem = "--jobs needs installed plugins, and this registry was made by hand; leave --jobs out"
+        raise CommandError("cannot start", [problem])
+    start_server(["isrcore.cli.processing"])
 
 
 def _refused(unit: Unit) -> Outcome:
@@ -106,69 +137,87 @@ def _refused(unit: Unit) -> Outcome:
 def _process(batch: Batch, products: dict[Unit, Path], outcomes: dict[Unit, Outcome]) -> None:
     """Process the units without problems; each one's outcome is kept as soon as it is known."""
     units = [unit for unit in batch.in_order if not unit.problems]
-    with make_progress(batch.arguments.messages) as progress:
+    many = batch.arguments.jobs > 1
+    with make_progress(batch.arguments.messages) as progress, Digests(unit.path for unit in units) as digests:
         bar = progress.add_task("", total=len(units))
-        for unit in units:
-            progress.update(bar, description=unit.label)
-            outcomes[unit] = _process_one(batch, unit, products[unit])
-            if outcomes[unit].status == "failed":
-                progress.console.print(f"{unit.label} failed: {outcomes[unit].reason}", soft_wrap=True)
-            progress.advance(bar)
+        teller = _Teller(progress, bar, products, outcomes, tells_all=many)
+        (_process_apart if many else _process_here)(batch, units, _Describer(products, digests), teller)
 
 
-def _process_one(batch: Batch, unit: Unit, product: Path) -> Outcome:
-    """Process one unit; whatever goes wrong is its own outcome."""
-    started = time.perf_counter()
-    try:
-        exposure = _correct(batch, unit, product)
-    except Exception as fault:
-        if batch.arguments.traceback:
-            _log.error("%s failed", unit.label, exc_info=fault)
-        return Outcome.of(unit, "failed", reason=reason_of(fault), seconds=time.perf_counter() - started)
-    flagged = np.count_nonzero(exposure.mask) / exposure.mask.size
-    steps = tuple(entry.step for entry in exposure.history)
-    seconds = time.perf_counter() - started
-    _log.info("%s: wrote %s", unit.label, product)
-    return Outcome.of(unit, "ok", product=product, steps=steps, flagged=flagged, seconds=seconds)
+def _process_here(batch: Batch, units: list[Unit], describe: _Describer, teller: _Teller) -> None:
+    """Process units in this process, one after the other."""
+    process = Processor(_setup(batch), batch.registry)
+    for unit in units:
+        teller.started(unit)
+        teller.finished(unit, process(describe(unit)))
 
 
-def _correct(batch: Batch, unit: Unit, product: Path) -> Exposure:
-    """Read, correct and write one unit."""
-    inputs, _ = batch.calibrations(unit)
-    task = batch.task(unit)
-    exposure: Exposure = task.run(batch.read(unit), **inputs).exposure
-    write_exposure(
-        exposure,
-        product,
-        compress=batch.arguments.compress or None,
-        overwrite=batch.arguments.overwrite,
-        config_text=task.config.to_toml(),
-        provenance=dict(_provenance(batch, unit, {kind: inputs[kind] for kind in _kinds_read(unit)})),
+def _process_apart(batch: Batch, units: list[Unit], describe: _Describer, teller: _Teller) -> None:
+    """Process units in other processes; those of a detector stay together, for its calibrations are large."""
+    groups = [list(group) for _, group in groupby(units, key=owner)]
+    count = min(batch.arguments.jobs, len(units))
+    run_jobs(groups, describe, _setup(batch).make_processor, count, teller)
+
+
+def _setup(batch: Batch) -> Setup:
+    """What all jobs of the batch have in common."""
+    arguments = batch.arguments
+    return Setup(
+        configs=batch.configs,
+        files=batch.files,
+        threads=arguments.threads,
+        compress=arguments.compress,
+        overwrite=arguments.overwrite,
+        traceback=arguments.traceback,
     )
-    return exposure
 
 
-def _kinds_read(unit: Unit) -> list[str]:
-    """The kinds of calibration that the unit's plan reads."""
-    steps = unit.plan.steps if unit.plan else ()
-    return sorted(frozenset[str]().union(*(planned.spec.calibrations for planned in steps)))
+@attrs.frozen
+class _Describer:
+    """Says of a unit what whoever processes it needs."""
+
+    products: dict[Unit, Path]
+    digests: Digests
+
+    def __call__(self, unit: Unit) -> Job:
+        """The unit as a job; waits for the digest of its file."""
+        steps = unit.plan.steps if unit.plan else ()
+        kinds = frozenset[str]().union(*(planned.spec.calibrations for planned in steps))
+        return Job(
+            unit.label,
+            unit.path,
+            unit.detector,
+            unit.camera,
+            self.products[unit],
+            tuple(sorted(kinds)),
+            self.digests.of(unit.path),
+        )
 
 
-def _provenance(batch: Batch, unit: Unit, inputs: dict[str, Any]) -> Iterable[tuple[str, str]]:
-    """Names and digests of all that goes into a product."""
-    yield "isrcore", importlib.metadata.version("isrcore")
-    yield "input", str(unit.path)
-    yield "input sha256", sha256_of(unit.path)
-    for kind, value in inputs.items():
-        file = batch.file_of(kind, unit)
-        yield kind, str(file) if file else f"ships with camera {unit.camera!r}"
-        digest = getattr(value, "digest", "") or (sha256_of(file) if file else "")
-        if digest:
-            yield f"{kind} digest", digest
+@attrs.frozen
+class _Teller:
+    """Keeps outcomes and tells of them; of those that went well only when ``tells_all``."""
 
+    progress: Progress
+    bar: TaskID
+    products: dict[Unit, Path]
+    outcomes: dict[Unit, Outcome]
+    tells_all: bool
 
-@cache
-def sha256_of(path: Path) -> str:
-    """The SHA-256 of a file's content, as ``sha256sum`` prints it."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+    def started(self, unit: Unit) -> None:
+        """Show what is being done."""
+        self.progress.update(self.bar, description=unit.label)
+
+    def finished(self, unit: Unit, outcome: Outcome) -> None:
+        """A unit ended, well or not."""
+        self.outcomes[unit] = outcome
+        if outcome.status == "failed":
+            self.progress.console.print(f"{unit.label} failed: {outcome.reason}", soft_wrap=True)
+        elif self.tells_all:
+            self.progress.console.print(f"{unit.label} ok", soft_wrap=True)
+        self.progress.advance(self.bar)
+
+    def died(self, unit: Unit, reason: str) -> None:
+        """The process that a unit was in is gone."""
+        remove_unfinished(self.products[unit])
+        self.finished(unit, Outcome.of(unit, "failed", reason=reason))

@@ -57,6 +57,8 @@ class Op:
     is_invertible: ClassVar[bool] = False
     #: Whether it only sets flags known beforehand, whatever the pixels hold.
     is_known: ClassVar[bool] = False
+    #: Whether the image stays as it is: only flags or variance change.
+    keeps_image: ClassVar[bool] = False
 
     def window(self, box: Box) -> Op:
         """The same operation on the pixels in ``box`` of its rectangle."""
@@ -76,6 +78,10 @@ class Op:
 
     def without_variance(self) -> Op:
         """The same operation with its effect on the variance left out."""
+        return self
+
+    def without_mask(self) -> Op:
+        """The same operation with its effect on the mask left out."""
         return self
 
 
@@ -140,6 +146,7 @@ class SetVariance(Op):
     """
 
     operands: ClassVar[tuple[str, ...]] = ("gain", "floor", "planes")
+    keeps_image: ClassVar[bool] = True
     gain: Operand
     floor: Operand
     planes: tuple[Float32, ...] = ()
@@ -150,6 +157,7 @@ class FlagAbove(Op):
     """M' = M | bits where I ≥ level. NaN pixels are never flagged."""
 
     operands: ClassVar[tuple[str, ...]] = ("level",)
+    keeps_image: ClassVar[bool] = True
     level: Operand
     bits: int
 
@@ -158,6 +166,7 @@ class FlagAbove(Op):
 class FlagNonFinite(Op):
     """M' = M | bits where I or V is NaN or infinite."""
 
+    keeps_image: ClassVar[bool] = True
     bits: int
 
 
@@ -165,6 +174,7 @@ class FlagNonFinite(Op):
 class FlagNonPositiveVariance(Op):
     """M' = M | bits where V ≤ 0."""
 
+    keeps_image: ClassVar[bool] = True
     bits: int
 
 
@@ -173,6 +183,7 @@ class OrMask(Op):
     """M' = M | mask inside ``box`` of the rectangle; ``mask`` is an int32 plane of the box's shape."""
 
     is_known: ClassVar[bool] = True
+    keeps_image: ClassVar[bool] = True
     mask: Mask
     box: Box
 
@@ -193,6 +204,7 @@ class FlagBoxes(Op):
     """M' = M | bits in every box; ``boxes`` is an (n, 4) array of y0, y1, x0, x1 in the rectangle."""
 
     is_known: ClassVar[bool] = True
+    keeps_image: ClassVar[bool] = True
     boxes: npt.NDArray[np.int64]
     bits: int
 

@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from isrcore import ConfigError, check_writable, hookimpl, write_exposure
+from isrcore import ConfigError, check_writable, expand_paths, hookimpl, write_exposure
 from isrcore_calib.correction import KINDS
 from isrcore_calib.inputs import InputReader, Stack
 from isrcore_calib.master import Master, MasterError, make_master
@@ -61,7 +61,7 @@ def isr_commands(subcommands: Any) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("kind", choices=tuple(KINDS), help="what to make")
-    parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help="raw FITS files")
+    parser.add_argument("files", nargs="+", metavar="FILE", help="raw FITS files, or quoted patterns of them")
     parser.add_argument("-o", "--output", required=True, metavar="MASTER", help="where the masters go")
     parser.add_argument("--overwrite", action="store_true", help="replace masters that are there already")
     for kind in ("bias", "dark"):
@@ -97,10 +97,11 @@ def parse_size(text: str) -> int:
 def calibrate(arguments: argparse.Namespace) -> int:
     """Correct the inputs, combine them, write a master for every detector. Nothing is written on an error."""
     _check_arguments(arguments)
+    files = expand_paths(arguments.files)
     folder = folder_of(arguments.output)
     with tempfile.TemporaryDirectory(prefix=".isr-calibrate-", dir=folder) as temporary:
         reader = InputReader(arguments, Path(temporary), _check_place)
-        for path in _with_progress(arguments, list(dict.fromkeys(arguments.files))):
+        for path in _with_progress(arguments, files):
             reader.read(path)
         rows = [_make_one(arguments, reader, stack) for _, stack in sorted(reader.stacks.items())]
     _show(rows)

@@ -15,7 +15,8 @@ KINDS = {"bias": (), "dark": ("bias",), "flat": ("bias", "dark")}
 
 _NEEDED = ("conversion", "saturation", "assembly", "variance")
 # Masters stay in adu and flag what their inputs say; what is known of the detector is flagged in use.
-_UNWANTED = ("defects", "flat", "gains", "nanFlags")
+# A pixel that is bad in one input is taken from the others, never from its neighbours.
+_UNWANTED = ("badRegions", "defects", "flat", "gains", "interpolation", "nanFlags")
 _UNUSABLE = ("BAD", "SAT", "CR", "NO_DATA")
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import attrs
 
-from isrcore import AmpView, Box, FlagBoxes, Measurement, Op, PixelStep, stepspecs
+from isrcore import AmpView, Box, FlagBoxes, Measurement, Op, PixelStep, Simulation, stepspecs
 
 
 @attrs.frozen(eq=False)
@@ -45,6 +45,9 @@ class AmplifierMask(PixelStep):
             and view.pixels(first_row).flagged(*planes).all()
             and view.pixels(data).flagged(*planes).all()
         )
+
+    def simulate(self, simulation: Simulation) -> None:
+        """Nothing: flags are not in the pixels."""
 
     def ops(self, view: AmpView) -> Iterator[Op]:
         """Nothing for a good amplifier."""

@@ -14,6 +14,7 @@ from isrcore import (
     Exposure,
     Gather,
     GatherStep,
+    Simulation,
     Skip,
     StepSpec,
     field,
@@ -57,6 +58,13 @@ class Assembly(GatherStep):
             return detector, detector.shape
         turned = tuple(_turned(amp) for amp in detector.amplifiers)
         return attrs.evolve(detector, amplifiers=turned), detector.raw_shape
+
+    def simulate(self, simulation: Simulation) -> None:
+        """Move pixels and WCS back into the raw frame."""
+        super().simulate(simulation)
+        exposure = simulation.exposure
+        if exposure.wcs is not None and exposure.detector.amplifiers:
+            exposure.wcs = moved_wcs(exposure.wcs, exposure.detector.amplifiers[0].gather().inverse())
 
     def finish(self, exposure: Exposure) -> None:
         """Take cards away that no longer hold and move the WCS with the pixels."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from isrcore import AmpView, Exposure, Op, PixelStep, Skip, StepSpec, stepspecs
+from isrcore import AmpView, Exposure, Op, PixelStep, Simulation, Skip, StepSpec, stepspecs
 
 
 class Conversion(PixelStep):
@@ -19,3 +19,7 @@ class Conversion(PixelStep):
     def ops(self, view: AmpView) -> Iterator[Op]:
         """Nothing beyond the cast."""
         return iter(())
+
+    def simulate(self, simulation: Simulation) -> None:
+        """Digitise: the nearest adu, within the range of the converter."""
+        simulation.digitise()

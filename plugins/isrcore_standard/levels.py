@@ -11,7 +11,7 @@ from isrcore import Calibrations, Exposure, Step, stepspecs
 class Levels(Step):
     """Take the levels as the camera describes them. Cameras bind their own step to read headers or pixels."""
 
-    spec = stepspecs.LEVELS
+    spec, changes_pixels = stepspecs.LEVELS, False
 
     def problems(self, exposure: Exposure, calibrations: Calibrations) -> Iterator[str]:
         """Refuse gains and read noises that would make every variance wrong."""

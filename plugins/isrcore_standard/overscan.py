@@ -25,6 +25,7 @@ from isrcore import (
     Operand,
     OrMask,
     PixelStep,
+    Simulation,
     Skip,
     StepError,
     StepSpec,
@@ -240,6 +241,10 @@ class Overscan(PixelStep):
         yield OrMask(found.outliers, found.box.relative_to(view.box))
         for values in (found.reference, found.fit.model):
             yield Affine(offset=-found.along(values, view.box))
+
+    def simulate(self, simulation: Simulation) -> None:
+        """Add the pedestal to data and overscan alike."""
+        simulation.apply(self, lambda view: [Affine(offset=simulation.pedestal(view.amplifier))])
 
     def finish(self, exposure: Exposure) -> None:
         """Level and scatter of every amplifier go to the header (behaviour §2.4)."""

@@ -88,7 +88,9 @@ def test_masters_say_what_they_were_made_from(night: Path) -> None:
 
 
 def test_unlit_rows_are_near_zero_after_the_overscan(tmp_path: Path) -> None:
-    off = [word for flag in ("doBias", "doFlat", "doDefect") for word in ("-c", f"{flag}=false")]
+    trimmed_only = ("doWidenSaturationTrails", "doSetBadRegions", "doInterpolate")
+    flags = ("doBias", "doFlat", "doDefect", *trimmed_only)
+    off = [word for flag in flags for word in ("-c", f"{flag}=false")]
     untrimmed = ["-c", "assembly.doTrim=false", *off, "-o", str(tmp_path)]
     assert main(["run", *frames("science"), *untrimmed]) == 0
     products = sorted(tmp_path.glob("*.fits"))

@@ -1,0 +1,42 @@
+"""Digests of files, found while something else is done."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import cache
+from pathlib import Path
+
+
+@cache
+def sha256_of(path: Path) -> str:
+    """The SHA-256 of a file's content, as ``sha256sum`` prints it."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+class Digests:
+    """The digests of files, found in a thread, in the order given, inside a ``with`` block."""
+
+    def __init__(self, paths: Iterable[Path]) -> None:
+        # Hashing lets go of the interpreter: the thread costs those that go on no time, given a second core.
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="isr-digests")
+        self._found: dict[Path, Future[str]] = {
+            path: self._pool.submit(sha256_of, path) for path in dict.fromkeys(paths)
+        }
+
+    def of(self, path: Path) -> str:
+        """The digest of a file, empty when it cannot be read, as whoever reads it will tell."""
+        try:
+            return self._found[path].result()
+        except OSError:
+            return ""
+
+    def __enter__(self) -> Digests:
+        """Itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Wait for the file being read, and leave out the rest."""
+        self._pool.shutdown(cancel_futures=True)

@@ -1,0 +1,308 @@
+"""Jobs on several processes: the death of one process costs the job it was doing, and no other.
+
+`concurrent.futures` would end all processes when one dies; here each has a pipe of its own, gets one job at a
+time, and is replaced when it dies. Processes are made by a fork server where there is one, because
+forking a program that has threads may leave locks held for ever; what the jobs need is imported once, there.
+"""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+import os
+import pickle
+import signal
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from logging.handlers import QueueHandler
+from multiprocessing import forkserver
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import BaseContext
+from types import FrameType
+from typing import Any, Generic, NoReturn, Protocol, TypeVar, cast
+
+import attrs
+
+J = TypeVar("J")
+D = TypeVar("D")
+R = TypeVar("R")
+J_contra = TypeVar("J_contra", contravariant=True)
+R_contra = TypeVar("R_contra", contravariant=True)
+
+# Several processes share the cores already; numerical libraries would start a thread for each core in each.
+_ONE_THREAD = dict.fromkeys(
+    ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"), "1"
+)
+
+# Seconds that a process gets to put away what it was doing.
+_PATIENCE_S = 10.0
+
+
+class Listener(Protocol[J_contra, R_contra]):
+    """Who is told how jobs go, in the calling process."""
+
+    def started(self, job: J_contra) -> None:
+        """A job was handed over."""
+
+    def finished(self, job: J_contra, result: R_contra) -> None:
+        """A job returned."""
+
+    def died(self, job: J_contra, reason: str) -> None:
+        """The process doing the job is gone."""
+
+
+@attrs.frozen
+class _Done:
+    """A job's result, from a process."""
+
+    result: Any
+
+
+@attrs.frozen
+class _Interrupted:
+    """A process was asked to stop from within, as by Ctrl-C."""
+
+
+class Agenda(Generic[J]):
+    """What is left to do: groups of jobs that had better be done by one process, one after the other.
+
+    A process that asks goes on with its own group, then takes one that nobody has; when there is none left
+    it takes over the second half of the longest.
+    """
+
+    def __init__(self, groups: Iterable[Sequence[J]]) -> None:
+        self._free = deque(deque(group) for group in groups if group)
+        self._taken: dict[int, deque[J]] = {}
+
+    def next_for(self, process: int) -> J | None:
+        """The next job of a process, None when nothing is left."""
+        mine = self._taken.get(process) or self._new_group()
+        self._taken[process] = mine
+        return mine.popleft() if mine else None
+
+    def _new_group(self) -> deque[J]:
+        """A group that nobody has, or part of another's."""
+        if self._free:
+            return self._free.popleft()
+        longest = max(self._taken.values(), key=len, default=deque[J]())
+        kept = len(longest) // 2
+        stolen = deque(list(longest)[kept:])
+        while len(longest) > kept:
+            longest.pop()
+        return stolen
+
+
+@attrs.define(eq=False)
+class _Process(Generic[J]):
+    """A process, this end of its pipe, and what it is doing."""
+
+    handle: Any
+    pipe: Connection
+    job: J | None = None
+
+    @classmethod
+    def start(cls, context: Any, number: int, make_work: bytes) -> _Process[J]:
+        """Start a process that waits for jobs."""
+        ours, theirs = context.Pipe()
+        level = logging.getLogger("isrcore").level
+        handle = context.Process(
+            target=_serve, args=(theirs, make_work, level), name=f"isr-{number}", daemon=True
+        )
+        with _single_threaded():
+            handle.start()
+        theirs.close()
+        return cls(handle, ours)
+
+    def give(self, job: J, description: Any) -> None:
+        """Hand over a job."""
+        self.job = job
+        # The process may have died between two jobs: that shows at the next reading.
+        with suppress(OSError):
+            self.pipe.send(description)
+
+    def messages(self) -> Iterator[Any]:
+        """What the process has said; raises EOFError after the last words of a dead one."""
+        while self.pipe.poll():
+            try:
+                yield self.pipe.recv()
+            except OSError as fault:
+                raise EOFError from fault
+
+    def fate(self) -> str:
+        """How it ended."""
+        self.handle.join(_PATIENCE_S)
+        code = self.handle.exitcode
+        if code is not None and code < 0:
+            name = signal.Signals(-code).name
+            hint = "; memory may be short, try fewer --jobs" if name == "SIGKILL" else ""
+            return f"its process was killed by signal {name}{hint}"
+        return f"its process ended with status {code}"
+
+    def stop(self) -> None:
+        """Have it put away what it is doing, and end."""
+        self.handle.terminate()
+        self.handle.join(_PATIENCE_S)
+        self.handle.kill()
+
+
+def run_jobs(
+    groups: Iterable[Sequence[J]],
+    describe: Callable[[J], D],
+    make_work: Callable[[], Callable[[D], R]],
+    count: int,
+    listener: Listener[J, R],
+) -> None:
+    """Do jobs on ``count`` processes; those of a group one after the other in one process, if possible.
+
+    ``make_work`` is called once in every process, and what it returns for every job, with what ``describe``
+    says of the job; whatever that raises ends the process. All three are pickled, and so are results. Log
+    records of isrcore appear in the calling process. When the calling process is interrupted, or a job raises
+    KeyboardInterrupt, all processes stop, the listener hears what had ended, and KeyboardInterrupt is raised.
+    """
+    crew = _Crew(Agenda(groups), describe, pickle.dumps(make_work), listener)
+    try:
+        crew.work(count)
+    finally:
+        crew.stop()
+
+
+class _Crew(Generic[J, D, R]):
+    """The processes of one call of `run_jobs`."""
+
+    def __init__(
+        self, agenda: Agenda[J], describe: Callable[[J], D], make_work: bytes, listener: Listener[J, R]
+    ) -> None:
+        self.agenda, self.describe, self.make_work, self.listener = agenda, describe, make_work, listener
+        self.context = start_server()
+        self.processes: dict[int, _Process[J]] = {}
+
+    def work(self, count: int) -> None:
+        """Keep the processes busy until nothing is left to do."""
+        for number in range(count):
+            self._employ(number)
+        while self.processes:
+            waiting = {process.pipe: number for number, process in self.processes.items()}
+            for pipe in wait(list(waiting)):
+                number = waiting[pipe]  # type: ignore[index]
+                self._listen(number, self.processes[number])
+
+    def stop(self) -> None:
+        """End the processes that are left; what they finished before is told."""
+        for process in self.processes.values():
+            process.handle.terminate()
+        for process in self.processes.values():
+            process.stop()
+            with suppress(EOFError):
+                for message in process.messages():
+                    self._hear(process, message)
+
+    def _employ(self, number: int) -> None:
+        """Give a process its next job, or let it go when there is none."""
+        job = self.agenda.next_for(number)
+        process = self.processes.get(number)
+        if job is not None:
+            process = process or _Process.start(self.context, number, self.make_work)
+            self.processes[number] = process
+            process.give(job, self.describe(job))
+            self.listener.started(job)
+        elif process:
+            self.processes.pop(number).pipe.close()
+
+    def _listen(self, number: int, process: _Process[J]) -> None:
+        """Hear what a process says, and give it more to do when it is done."""
+        try:
+            for message in process.messages():
+                if isinstance(message, _Interrupted):
+                    raise KeyboardInterrupt
+                self._hear(process, message)
+        except EOFError:
+            self._bury(number, process)
+        if process.job is None:
+            self._employ(number)
+
+    def _hear(self, process: _Process[J], message: Any) -> None:
+        """Take a log record or a result."""
+        if isinstance(message, logging.LogRecord):
+            logging.getLogger(message.name).handle(message)
+        elif isinstance(message, _Done) and process.job is not None:
+            job, process.job = process.job, None
+            self.listener.finished(job, message.result)
+
+    def _bury(self, number: int, process: _Process[J]) -> None:
+        """Tell of a job whose process died."""
+        del self.processes[number]
+        process.pipe.close()
+        if process.job is not None:
+            job, process.job = process.job, None
+            self.listener.died(job, process.fate())
+
+
+def start_server(modules: Sequence[str] = ()) -> BaseContext:
+    """How processes are made; has ``modules`` imported in the background, so that they start at once later.
+
+    Calling it early is not needed, but saves time.
+    """
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    if modules:
+        context.set_forkserver_preload(list(modules))
+    with _single_threaded():
+        forkserver.ensure_running()
+    return context
+
+
+@contextmanager
+def _single_threaded() -> Iterator[None]:
+    """Processes started here get one thread in numerical libraries, which read this when they are loaded."""
+    before = {name: os.environ.get(name) for name in _ONE_THREAD}
+    os.environ.update(_ONE_THREAD)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+class _Sender(QueueHandler):
+    """Sends log records through a pipe."""
+
+    def __init__(self, pipe: Connection) -> None:
+        super().__init__(cast(Any, pipe))
+        self.pipe = pipe
+
+    def enqueue(self, record: logging.LogRecord) -> None:
+        """Send a record that was made fit for pickling."""
+        self.pipe.send(record)
+
+
+def _serve(pipe: Connection, make_work: bytes, level: int) -> None:
+    """What a process does: jobs, one after the other, until its pipe is closed."""
+    # Ctrl-C reaches all processes of a terminal; the first one decides, and asks the others to terminate.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, _interrupt)
+    logger = logging.getLogger("isrcore")
+    handler = _Sender(pipe)
+    logger.addHandler(handler)
+    logger.setLevel(level)
+    try:
+        work = pickle.loads(make_work)()
+        while True:
+            result = _Done(work(pipe.recv()))
+            # A thread of the job may be logging still.
+            with handler.lock or multiprocessing.RLock():
+                pipe.send(result)
+    except (EOFError, BrokenPipeError):
+        return
+    except KeyboardInterrupt:
+        with suppress(OSError):
+            pipe.send(_Interrupted())
+
+
+def _interrupt(_: int, __: FrameType | None) -> NoReturn:
+    """Stop as Ctrl-C does, so that unfinished files are removed on the way out."""
+    raise KeyboardInterrupt

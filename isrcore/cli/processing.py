@@ -1,0 +1,174 @@
+"""What happens to one unit once it is planned: read, correct, write; in this process or another one."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import logging
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import attrs
+import numpy as np
+
+from isrcore.cli.calibration_files import CalibrationFiles
+from isrcore.cli.digests import sha256_of
+from isrcore.cli.faults import reason_of
+from isrcore.cli.outcomes import Outcome
+from isrcore.cli.shelf import Shelf
+from isrcore.config import Config
+from isrcore.exposure import Exposure
+from isrcore.fits import FitsError, write_exposure
+from isrcore.image import Mask
+from isrcore.isr import IsrTask
+from isrcore.kernels.tiled import Tiled
+from isrcore.registry import Registry
+
+_log = logging.getLogger(__name__)
+
+# Flags of this many rows are counted while they are in cache.
+_BAND_ROWS = 128
+
+
+@attrs.frozen
+class Job:
+    """One unit as whoever processes it needs it.
+
+    ``digest`` is that of the raw file, ``kinds`` are the calibrations its plan reads.
+    """
+
+    label: str
+    path: Path
+    detector: str
+    camera: str
+    product: Path
+    kinds: tuple[str, ...]
+    digest: str = ""
+
+
+@attrs.frozen
+class Setup:
+    """What all jobs of a run have in common; ``configs`` by camera, calibration ``files`` by kind."""
+
+    configs: Mapping[str, Config]
+    files: Mapping[str, CalibrationFiles]
+    threads: int = 1
+    compress: str | None = None
+    overwrite: bool = False
+    traceback: bool = False
+
+    def make_processor(self) -> Processor:
+        """A processor with the plugins that are installed."""
+        return Processor(self, Registry.discover())
+
+
+class Processor:
+    """Processes units one after the other; keeps what the next one may need again."""
+
+    def __init__(self, setup: Setup, registry: Registry) -> None:
+        self.setup, self.registry = setup, registry
+        self.shelf = Shelf(registry, setup.files)
+        self._cameras: dict[str, _CameraTask] = {}
+
+    def __call__(self, job: Job) -> Outcome:
+        """Process one unit; whatever goes wrong is its own outcome."""
+        clock = Clock()
+        try:
+            exposure = self._correct(job, clock)
+        except Exception as fault:
+            if self.setup.traceback:
+                _log.error("%s failed", job.label, exc_info=fault)
+            return Outcome.of(job, "failed", reason=reason_of(fault), **clock.result())
+        flagged = count_flagged(exposure.mask) / exposure.mask.size
+        steps = tuple(entry.step for entry in exposure.history)
+        _log.info("%s: wrote %s", job.label, job.product)
+        return Outcome.of(job, "ok", product=job.product, steps=steps, flagged=flagged, **clock.result())
+
+    def _correct(self, job: Job, clock: Clock) -> Exposure:
+        """Read, correct and write one unit."""
+        camera = self._camera(job.camera)
+        with clock.part("read"):
+            # Calibrations first: then those of the last detector are gone before its pixels are read.
+            inputs = self._inputs(job)
+            raw = next(iter(self.registry.read_raw(job.path, [job.detector])))
+        with clock.part("pixels"):
+            exposure: Exposure = camera.task.run(raw, **inputs).exposure
+        with clock.part("write"):
+            write_exposure(
+                exposure,
+                job.product,
+                compress=self.setup.compress,
+                overwrite=self.setup.overwrite,
+                config_text=camera.config_text,
+                provenance=dict(self._provenance(job, inputs)),
+            )
+        return exposure
+
+    def _inputs(self, job: Job) -> dict[str, Any]:
+        """The calibrations that the unit's plan reads; others need not be whole. Raises `FitsError`."""
+        inputs, problems = self.shelf.load(job.camera, job.detector, job.kinds)
+        if problems:
+            raise FitsError("\n".join(problems))
+        return inputs
+
+    def _camera(self, name: str) -> _CameraTask:
+        """The task of a camera, made once."""
+        if name not in self._cameras:
+            self._cameras[name] = _CameraTask(self.setup, name, self.registry)
+        return self._cameras[name]
+
+    def _provenance(self, job: Job, inputs: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
+        """Names and digests of all that goes into a product."""
+        yield "isrcore", importlib.metadata.version("isrcore")
+        yield "input", str(job.path)
+        yield "input sha256", job.digest or sha256_of(job.path)
+        for kind in (kind for kind in job.kinds if inputs.get(kind) is not None):
+            file = self.shelf.file_of(kind, job.detector)
+            yield kind, str(file) if file else f"ships with camera {job.camera!r}"
+            digest = getattr(inputs[kind], "digest", "") or (sha256_of(file) if file else "")
+            if digest:
+                yield f"{kind} digest", digest
+
+
+class _CameraTask:
+    """The task of one camera, and its configuration as products tell it."""
+
+    def __init__(self, setup: Setup, camera: str, registry: Registry) -> None:
+        executor = Tiled(threads=setup.threads)
+        self.task = IsrTask(setup.configs[camera], camera=camera, registry=registry, executor=executor)
+
+    @cached_property
+    def config_text(self) -> str:
+        """The whole configuration as TOML."""
+        return str(self.task.config.to_toml())
+
+
+class Clock:
+    """Seconds since it was made, and those spent in named parts."""
+
+    def __init__(self) -> None:
+        self._started = time.perf_counter()
+        self._parts: dict[str, float] = {}
+
+    @contextmanager
+    def part(self, name: str) -> Iterator[None]:
+        """Time a part."""
+        started = time.perf_counter()
+        try:
+            yield
+        finally:
+            self._parts[name] = time.perf_counter() - started
+
+    def result(self) -> dict[str, Any]:
+        """As fields of an `Outcome`."""
+        return {"seconds": time.perf_counter() - self._started, "parts": dict(self._parts)}
+
+
+def count_flagged(mask: Mask) -> int:
+    """The number of pixels with any flag."""
+    # Counting integers that are not zero takes several times as long as comparing and counting booleans.
+    bands = (mask[start : start + _BAND_ROWS] for start in range(0, mask.shape[0], _BAND_ROWS))
+    return sum(int(np.count_nonzero(band != 0)) for band in bands)

@@ -1,0 +1,320 @@
+"""`isr run --jobs`: the same products from several processes, whose deaths cost no more than one unit."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from astropy.io import fits
+
+from isrcore import Registry, read_exposure
+from isrcore.cli.jobs import Agenda, run_jobs
+from isrcore.cli.processing import count_flagged
+from isrcore.fits import read_config, read_provenance
+from isrcore_simulated.night import write_night
+
+Isr = Callable[..., tuple[int, str, str]]
+
+# What differs from one run to the next: when a file was written, and the sums over that.
+CARDS_OF_THE_MOMENT = {"CHECKSUM", "DATASUM"}
+
+
+@pytest.fixture(scope="module")
+def night(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The practice night."""
+    folder = tmp_path_factory.mktemp("jobs")
+    write_night(Registry.discover().camera("simulated"), folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def science(night: Path) -> list[str]:
+    """Two exposures of two detectors."""
+    return [str(night / f"science{number}.fits") for number in (1, 2)]
+
+
+NO_MASTERS = ["-c", "doBias=false", "doDark=false", "doFlat=false"]
+
+PLUGIN = """
+import logging, os, signal, time
+from pathlib import Path
+from isrcore import hookimpl
+
+@hookimpl
+def isr_after_step(step, exposure):
+    if step == "assembly" and "science1" in exposure.source and exposure.detector.name == "sim1":
+        {does}
+"""
+
+
+@pytest.fixture
+def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Path]:
+    """Install a plugin that does something at the assembly of science1.fits[sim1]."""
+
+    def write(does: str) -> Path:
+        site = tmp_path / "site"
+        info = site / "trouble-1.0.dist-info"
+        info.mkdir(parents=True)
+        (site / "trouble.py").write_text(PLUGIN.format(does=does))
+        (info / "METADATA").write_text("Metadata-Version: 2.1\nName: trouble\nVersion: 1.0\n")
+        (info / "entry_points.txt").write_text("[isrcore]\ntrouble = trouble\n")
+        monkeypatch.syspath_prepend(site)
+        monkeypatch.delitem(sys.modules, "trouble", raising=False)
+        return site
+
+    return write
+
+
+def report(folder: Path) -> dict[str, dict[str, Any]]:
+    """The units of a report by their labels."""
+    units = json.loads((folder / "isr_report.json").read_text())["units"]
+    return {unit["unit"]: unit for unit in units}
+
+
+def leftovers(folder: Path) -> list[str]:
+    """Unfinished files."""
+    return [path.name for path in folder.rglob("*") if path.name.startswith(".")]
+
+
+def history(path: Path) -> list[tuple[object, ...]]:
+    """The history of a product without its times."""
+    return [(entry.step, entry.plugin, entry.segment, entry.digest) for entry in read_exposure(path).history]
+
+
+def header(path: Path) -> list[list[tuple[object, ...]]]:
+    """The cards of all HDUs, without those that change with the time of day."""
+    with fits.open(path) as hdus:
+        return [
+            [tuple(card) for card in hdu.header.cards if card.keyword not in CARDS_OF_THE_MOMENT]
+            for hdu in hdus
+        ]
+
+
+def test_several_processes_make_the_same_products(isr: Isr, tmp_path: Path, science: list[str]) -> None:
+    for jobs in (1, 2):
+        out = tmp_path / f"{jobs}"
+        assert isr("run", *science, "-o", out, "--jobs", jobs, *NO_MASTERS)[0] == 0
+    products = sorted(path.name for path in (tmp_path / "1").glob("*.fits"))
+    assert len(products) == 4
+    assert sorted(path.name for path in (tmp_path / "2").glob("*.fits")) == products
+    for name in products:
+        one, two = tmp_path / "1" / name, tmp_path / "2" / name
+        first, second = read_exposure(one), read_exposure(two)
+        for plane in ("image", "mask", "variance"):
+            assert getattr(first, plane).tobytes() == getattr(second, plane).tobytes()
+        assert header(one) == header(two)
+        assert history(one) == history(two)
+        assert read_config(one) == read_config(two)
+        assert read_provenance(one) == read_provenance(two)
+
+
+def test_the_table_is_in_the_order_of_the_files(isr: Isr, tmp_path: Path, science: list[str]) -> None:
+    _, out, err = isr("run", *science, "-o", tmp_path, "-j", "2", *NO_MASTERS)
+    units = [f"science{n}.fits[sim{m}]" for n in (1, 2) for m in (0, 1)]
+    assert [line.split()[0] for line in out.splitlines()[2:-1]] == units
+    assert out.splitlines()[-1] == "4 ok"
+    assert sorted(err.splitlines()) == [f"{unit} ok" for unit in units]
+
+
+def test_the_report_says_where_the_time_went(isr: Isr, tmp_path: Path, science: list[str]) -> None:
+    _, out, _ = isr("run", *science, "-o", tmp_path, "-j", "2", "-v", *NO_MASTERS)
+    for unit in report(tmp_path).values():
+        assert set(unit["parts"]) == {"read", "pixels", "write"}
+        assert 0 < sum(unit["parts"].values()) <= unit["seconds"]
+    assert out.split()[4:8] == ["seconds", "read", "pixels", "write"]
+
+
+@pytest.mark.parametrize(
+    ("does", "told"),
+    [
+        ("os._exit(3)", "its process ended with status 3"),
+        ("os.kill(os.getpid(), signal.SIGKILL)", "its process was killed by signal SIGKILL"),
+    ],
+)
+def test_a_process_that_dies_costs_one_unit(
+    isr: Isr, tmp_path: Path, science: list[str], install: Callable[[str], Path], does: str, told: str
+) -> None:
+    install(does)
+    status, out, err = isr("run", *science, "-o", tmp_path / "out", "--jobs", "2", *NO_MASTERS)
+    assert status == 1
+    assert "3 ok, 1 failed" in out
+    assert f"science1.fits[sim1] failed: {told}" in err
+    units = report(tmp_path / "out")
+    assert [unit["status"] for unit in units.values()] == ["ok", "failed", "ok", "ok"]
+    assert told in units["science1.fits[sim1]"]["reason"]
+    assert len(list((tmp_path / "out").glob("*.fits"))) == 3
+    assert leftovers(tmp_path / "out") == []
+
+
+def test_a_process_that_dies_while_it_writes_leaves_nothing(
+    isr: Isr, tmp_path: Path, science: list[str], install: Callable[[str], Path]
+) -> None:
+    install("os.fsync = lambda _: os._exit(4)")
+    _, out, _ = isr("run", *science, "-o", tmp_path / "out", "--jobs", "2", *NO_MASTERS)
+    assert "3 ok, 1 failed" in out
+    assert leftovers(tmp_path / "out") == []
+
+
+def test_a_mistake_in_a_plugin_fails_its_unit_only(
+    isr: Isr, tmp_path: Path, science: list[str], install: Callable[[str], Path]
+) -> None:
+    install("raise ZeroDivisionError('oh')")
+    given = ["run", *science, "--jobs", "2", *NO_MASTERS]
+    status, out, err = isr(*given, "-o", tmp_path / "out")
+    assert status == 1
+    assert "3 ok, 1 failed" in out
+    assert "science1.fits[sim1] failed: ZeroDivisionError: oh" in err
+    assert "Traceback" not in err
+    _, _, err = isr(*given, "-o", tmp_path / "again", "--traceback")
+    assert "ERROR: science1.fits[sim1] failed" in err
+    assert "Traceback" in err
+
+
+def test_what_processes_log_is_shown(
+    isr: Isr, tmp_path: Path, science: list[str], install: Callable[[str], Path]
+) -> None:
+    install("logging.getLogger('isrcore.trouble').info('seen in process %d', os.getpid())")
+    _, _, err = isr("run", *science, "-o", tmp_path / "out", "--jobs", "2", *NO_MASTERS, "-v")
+    assert f"INFO: science2.fits[sim0]: wrote {tmp_path}/out/science2_sim0.fits" in err
+    (line,) = (line for line in err.splitlines() if "seen in process" in line)
+    assert line != f"INFO: seen in process {os.getpid()}"
+    _, _, err = isr("run", *science, "-o", tmp_path / "quiet", "--jobs", "2", *NO_MASTERS)
+    assert "seen" not in err
+
+
+def test_an_interrupt_from_within_stops_everything(
+    isr: Isr, tmp_path: Path, science: list[str], install: Callable[[str], Path]
+) -> None:
+    install("raise KeyboardInterrupt")
+    status, _, err = isr("run", *science, "-o", tmp_path / "out", "--jobs", "2", *NO_MASTERS)
+    assert status == 130
+    assert "interrupted" in err
+    assert report(tmp_path / "out")["science1.fits[sim1]"]["status"] == "not started"
+    assert leftovers(tmp_path / "out") == []
+
+
+@pytest.mark.parametrize("is_terminal", [True, False], ids=["whole group", "first process only"])
+def test_ctrl_c_leaves_nothing_half_written(
+    tmp_path: Path, science: list[str], install: Callable[[str], Path], is_terminal: bool
+) -> None:
+    site = install("Path('reached').touch() or time.sleep(60)")
+    words = ["run", science[0], "-o", "out", "--jobs", "2", *NO_MASTERS]
+    script = f"import sys; from isrcore.cli.main import main; sys.exit(main({words}))"
+    command = [sys.executable, "-c", script]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(site), *filter(None, sys.path)])}
+    running = subprocess.Popen(
+        command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        start_new_session=True,
+    )  # fmt: skip
+    wait_for(lambda: (tmp_path / "reached").exists() and (tmp_path / "out" / "science1_sim0.fits").exists())
+    (os.killpg if is_terminal else os.kill)(running.pid, signal.SIGINT)
+    out, err = running.communicate(timeout=30)
+    assert running.returncode == 130
+    assert "1 ok, 1 not started" in out
+    assert "interrupted" in err
+    assert "Traceback" not in err
+    assert [unit["status"] for unit in report(tmp_path / "out").values()] == ["ok", "not started"]
+    assert leftovers(tmp_path / "out") == []
+
+
+def wait_for(is_reached: Callable[[], bool], seconds: float = 60) -> None:
+    """Wait until something is true."""
+    end = time.monotonic() + seconds
+    while not is_reached():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+def test_a_damaged_calibration_fails_the_units_that_need_it(isr: Isr, tmp_path: Path, night: Path) -> None:
+    masters = tmp_path / "masters"
+    assert isr("calibrate", "bias", *sorted(night.glob("bias*.fits")), "-o", masters)[0] == 0
+    damaged = masters / "bias_sim1.fits"
+    content = bytearray(damaged.read_bytes())
+    content[20_000] ^= 1
+    damaged.write_bytes(content)
+    off = ["-c", "doDark=false", "doFlat=false"]
+    given = ["run", night / "science1.fits", "--bias", masters, "-o", tmp_path / "out", "--jobs", "2", *off]
+    status, out, err = isr(*given)
+    assert status == 1
+    assert "1 ok, 1 failed" in out
+    assert f"product '{damaged}' is damaged in HDU" in err
+
+
+def test_plugins_made_by_hand_are_refused(isr: Isr, tmp_path: Path, science: list[str]) -> None:
+    registry = Registry({})
+    status, _, err = isr("run", *science, "-o", tmp_path, "--jobs", "2", registry=registry)
+    assert status == 2
+    assert "--jobs needs installed plugins" in err
+
+
+@pytest.mark.parametrize("word", ["0", "-1", "two"])
+def test_there_is_at_least_one_process(isr: Isr, tmp_path: Path, science: list[str], word: str) -> None:
+    status, _, err = isr("run", *science, "-o", tmp_path, f"--jobs={word}")
+    assert status == 2
+    assert "give 1 or more" in err
+
+
+def test_groups_stay_with_their_process_until_another_has_nothing_left() -> None:
+    agenda = Agenda([[1, 2, 3, 4], [11], [21]])
+    assert [agenda.next_for(0), agenda.next_for(1), agenda.next_for(1)] == [1, 11, 21]
+    assert [agenda.next_for(1), agenda.next_for(0), agenda.next_for(1)] == [3, 2, 4]
+    assert agenda.next_for(0) is agenda.next_for(1) is None
+
+
+def make_squarer() -> Callable[[int], tuple[int, str]]:
+    logging.getLogger("isrcore.squares").warning("ready")
+    return lambda number: (number**2, os.environ["OMP_NUM_THREADS"])
+
+
+def make_nothing() -> Callable[[int], int]:
+    raise OSError("no disk")
+
+
+class Listener:
+    """Remembers what it is told."""
+
+    def __init__(self) -> None:
+        self.found: dict[int, Any] = {}
+
+    def started(self, job: int) -> None:
+        self.found[job] = "started"
+
+    def finished(self, job: int, result: Any) -> None:
+        assert self.found[job] == "started"
+        self.found[job] = result
+
+    def died(self, job: int, reason: str) -> None:
+        self.found[job] = reason
+
+
+def same(job: int) -> int:
+    return job
+
+
+def test_jobs_are_plain_functions_in_processes_with_one_thread(caplog: pytest.LogCaptureFixture) -> None:
+    listener = Listener()
+    run_jobs([[1, 2], [3]], same, make_squarer, 2, listener)
+    assert listener.found == {1: (1, "1"), 2: (4, "1"), 3: (9, "1")}
+    assert [record.getMessage() for record in caplog.records] == ["ready", "ready"]
+
+
+def test_work_that_cannot_begin_is_told_for_every_job(capfd: pytest.CaptureFixture[str]) -> None:
+    listener = Listener()
+    run_jobs([[1], [2]], same, make_nothing, 1, listener)
+    assert listener.found == dict.fromkeys((1, 2), "its process ended with status 1")
+
+
+def test_flagged_pixels_are_counted_band_by_band() -> None:
+    mask = np.zeros((1000, 7), np.int32)
+    mask[::3, ::2], mask[999, 6] = 1 << 30, -(2**31)
+    assert count_flagged(mask) == np.count_nonzero(mask)
