@@ -72,8 +72,10 @@ def make_table(name: str, row_type: type, rows: Sequence[Any]) -> fits.BinTableH
 def read_rows(hdu: Any, row_type: type) -> Iterator[dict[str, Any]]:
     """The rows of a table as values of the fields of their type."""
     kinds = {field.name: _KINDS[str(field.type)] for field in attrs.fields(row_type)}
-    for row in hdu.data:
-        yield {name: kind.decode(row[name]) for name, kind in kinds.items()}
+    # Column by column: a row of astropy's makes every one of its values anew.
+    columns = {name: hdu.data[name].tolist() for name in kinds}
+    for index in range(len(hdu.data)):
+        yield {name: kind.decode(columns[name][index]) for name, kind in kinds.items()}
 
 
 def text_column(name: str, texts: Iterable[str]) -> fits.Column:

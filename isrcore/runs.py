@@ -13,8 +13,11 @@ from isrcore.image import Mask
 
 _Numbers = npt.NDArray[np.int64]
 
-# The flags of so many pixels stay in cache while they are looked through; with a few numbers each, so many.
-_BAND, _PORTION = 1 << 17, 1 << 14
+# The flags of so many pixels stay in cache while they are looked through.
+_BAND = 1 << 17
+
+# So many runs stay in cache with a few numbers for each; together they must not have too many pixels.
+_FEW_RUNS, _MANY_PIXELS = 1 << 13, 1 << 17
 
 # Runs of more pixels are quicker written one by one than pixel by pixel.
 _WIDE = 64
@@ -78,15 +81,15 @@ class Runs:
         """The places of all pixels, in reading order."""
         return _indices(self.start, self.stop)
 
-    def portions(self, pixels: int = _PORTION) -> Iterator[slice]:
+    def portions(self, pixels: int = _MANY_PIXELS) -> Iterator[slice]:
         """Slices of the runs, of at most ``pixels`` pixels or one run each, to work on one by one."""
         ends = np.cumsum(self.width)
         first = 0
         while first < len(self):
             done = ends[first - 1] if first else 0
-            last = max(first + 1, int(np.searchsorted(ends, done + pixels, "right")))
-            yield slice(first, last)
-            first = last
+            last = int(np.searchsorted(ends[: first + _FEW_RUNS], done + pixels, "right"))
+            yield slice(first, max(last, first + 1))
+            first = max(last, first + 1)
 
     def flag(self, mask: Mask, bits: int, extra: npt.ArrayLike = 0) -> None:
         """Set ``bits`` in every pixel, in place, and in ``extra`` more at both ends of a run, within its row.

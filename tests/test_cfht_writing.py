@@ -85,6 +85,10 @@ def test_the_file_is_compressed_like_the_observatory_s(tmp_path: Path) -> None:
     with fits.open(path) as opened:
         assert [hdu.header["EXTNAME"] for hdu in opened[1:]] == ["ccd00", "ccd01"]
         assert opened[0].header["NEXTEND"] == 2
+        # As in every real header of ccd00, which is turned by 180 degrees; B is read from right to left.
+        assert opened[1].header["DETSEC"] == "[4160:2113,19351:14740]"
+        assert opened[1].header["DETSECA"] == "[4160:3137,19351:14740]"
+        assert opened[1].header["DETSECB"] == "[2113:3136,19351:14740]"
 
 
 # What a real extension says of geometry, levels and kind; the rest is people, files, weather and clocks.

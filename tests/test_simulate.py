@@ -83,7 +83,7 @@ def test_a_megacam_ccd_end_to_end(tmp_path: Path, isr: Run) -> None:
     raw = next(REGISTRY.read_raw(tmp_path / "frame.fits.fz"))
     assert (raw.image.dtype, raw.shape) == (np.uint16, (4644, 2112))
     assert (raw.visit.exposure_id, raw.visit.filter) == (1000001, MEGACAM.filter("r").name)
-    inputs = [f"--{kind}={truth}" for kind in ("bias", "dark", "flat")]
+    inputs = [f"--{kind}={truth / 'masters'}" for kind in ("bias", "dark", "flat")]
     status, _, complaint = isr(
         "run", tmp_path / "frame.fits.fz", *inputs, "--defects", truth / "defects", "-o", tmp_path / "p.fits"
     )
@@ -122,7 +122,7 @@ def test_a_simulated_night_knows_its_files_and_its_truth(tmp_path: Path) -> None
     assert night.truth is not None
     assert read_exposure(night.truth / "1000001b_sim1.fits").image.max() == 0
     truth = night.simulator.truth_of(SMALL["sim1"])
-    np.testing.assert_array_equal(read_exposure(night.truth / "flat_sim1.fits").image, truth.flat)
+    np.testing.assert_array_equal(read_exposure(night.truth / "masters/flat_sim1.fits").image, truth.flat)
     assert list(Defects.read(night.truth / "defects/sim1.fits")) == list(truth.defects)
 
 
@@ -170,8 +170,12 @@ def test_the_flat_has_all_that_flats_have() -> None:
     assert flat.mean(dtype=np.float64) == pytest.approx(1, abs=1e-5)
     # The corner furthest from the axis is darkest. ccd00 lies at the upper left of the focal plane and is
     # turned by 180 degrees: its first row and its last column are outside.
-    means = {corner: flat[rows, columns].mean() for corner, rows, columns in CORNERS}
+    response = flat * np.repeat([amp.gain for amp in MEGACAM["ccd00"].amplifiers], 1024)
+    means = {corner: response[rows, columns].mean() for corner, rows, columns in CORNERS}
     assert min(means, key=means.__getitem__) == "first row, last column"
+    # Light is nearly the same on both sides of the amplifiers' seam; the gains differ by 6 %.
+    seam = [response[2000:2200, columns].mean() for columns in (slice(924, 1024), slice(1024, 1124))]
+    assert seam[0] == pytest.approx(seam[1], rel=0.005)
     smooth = flat[1000:1100, 800:900] / flat[1000:1100, 800:900].mean()
     assert smooth.std() == pytest.approx(0.01, rel=0.1)
     dead = [box for box in truth.defects if (flat[box.slices] == 0).all()]
@@ -208,6 +212,7 @@ def test_particles_come_when_asked_for(simulator: Simulator) -> None:
         (["--camera", "simulated", "--number", "0"], 2, "'0' is no number of frames"),
         (["--camera", "simulated", "--sky", "-1"], 2, "'-1' is no amount"),
         (["--camera", "simulated", "--seed", "x"], 2, "'x' is no seed"),
+        (["--camera", "simulated", "--dec", "-91"], 2, "--dec -91: a declination is between"),
     ],
 )
 def test_nonsense_is_refused_before_anything_is_written(
@@ -228,6 +233,7 @@ def test_files_are_not_written_over_unless_asked(tmp_path: Path, isr: Run) -> No
     assert "it exists" in complaint
     assert isr(*shot, "--overwrite", tmp_path)[0] == 0
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == first
+    assert "tile-compressed" in isr(*shot, tmp_path / "one.fits.gz")[2]
     status, _, complaint = isr(*shot, tmp_path / "one.fits")
     assert status == 2
     assert "2 frames do not go into one file" in complaint

@@ -127,7 +127,7 @@ class Tour:
     def _examine(self, product: Path) -> Finding:
         """What one product is like."""
         detector = product.stem.rpartition("_")[2]
-        flats = (self.folder / place / f"flat_{detector}.fits" for place in ("masters", "truth"))
+        flats = (self.folder / place / f"flat_{detector}.fits" for place in ("masters", "truth/masters"))
         return examine(product, self.folder / "truth" / product.name, *flats)
 
     def _draw(self, findings: list[Finding]) -> None:

@@ -21,7 +21,7 @@ _EXAMPLE = """example:
   isr simulate --camera megacam --detectors 0,17 --type bias --number 5 night/
   isr simulate --camera megacam --detectors 0,17 --type flat --number 5 night/
   isr simulate --camera megacam --detectors 0,17 --exposure-time 300 --truth truth/ night/
-  isr run night/*o.fits.fz --bias truth/ --dark truth/ --flat truth/ --defects truth/defects -o reduced/
+  isr run night/*o.fits.fz --bias truth/masters --flat truth/masters --defects truth/defects -o reduced/
 
 OUT is a folder, whose files are named by number and kind (1000001o.fits.fz; o science, b bias, d dark,
 f flat), or for one frame a name in .fits or .fits.fz.
@@ -201,6 +201,10 @@ def _check(arguments: argparse.Namespace, files: dict[Path, Shot]) -> None:
         )
     if arguments.type == "bias" and arguments.exposure_time:
         faults.append("--exposure-time: a bias has none; leave it out, or take a dark")
+    if arguments.output.suffix == ".gz":
+        faults.append(f"{str(arguments.output)!r}: raw files are plain or tile-compressed, .fits or .fits.fz")
+    if not abs(arguments.dec) <= 90:
+        faults.append(f"--dec {arguments.dec:g}: a declination is between -90 and 90 degrees")
     if faults:
         raise ConfigError("\n  ".join(["cannot start", *faults]))
     for folder in {path.parent for path in files} | ({arguments.truth} if arguments.truth else set()):

@@ -142,7 +142,8 @@ class Simulator:
 
     def truth_of(self, detector: Detector) -> DetectorTruth:
         """What a detector is like; that of a few megapixels is remembered."""
-        if detector.name not in self._known:
+        known = self._known.get(detector.name)
+        if known is None or known.detector != detector:
             pixels = sum(one.flat.size for one in self._known.values())
             if pixels + math.prod(detector.shape) > _KEPT_PIXELS:
                 self._known.clear()
@@ -196,15 +197,18 @@ class Simulator:
             yield frame.raw
 
     def write_instrument(self, folder: Path, detectors: Iterable[Detector]) -> None:
-        """Write perfect masters ``<kind>_<detector>.fits`` and ``defects/<detector>.fits`` to a folder.
+        """Write perfect masters ``masters/<kind>_<detector>.fits`` and ``defects/<detector>.fits``.
 
-        ``isr run`` can use them with ``--bias FOLDER`` and so on. Raises `FitsError` and `DefectsError`.
+        ``isr run`` can use them with ``--bias FOLDER/masters`` and so on. Raises `FitsError` and
+        `DefectsError`.
         """
-        (folder / "defects").mkdir(parents=True, exist_ok=True)
+        # Apart from the truths of biases and flats, which are products of these kinds too.
+        for place in ("masters", "defects"):
+            (folder / place).mkdir(parents=True, exist_ok=True)
         for detector in detectors:
             truth = self.truth_of(detector)
             for kind, frame in truth.calibrations().items():
-                write_exposure(frame, folder / f"{kind}_{detector.name}.fits", overwrite=True)
+                write_exposure(frame, folder / "masters" / f"{kind}_{detector.name}.fits", overwrite=True)
             truth.defects.write(folder / "defects" / f"{detector.name}.fits")
 
 

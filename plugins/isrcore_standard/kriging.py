@@ -36,9 +36,7 @@ def kriging_weights(left: int, right: int, width: int, sigma: float) -> _Weights
     system[-1, -1] = 0.0
     wanted = np.ones((good.size + 1, width))
     wanted[:-1] = _covariance(good[:, None] - np.arange(width), sigma)
-    weights = np.linalg.solve(system, wanted)[:-1].T
-    # The system says that the sum is one; for wide Gaussians only nearly so after rounding.
-    return np.asarray(weights / weights.sum(axis=1, keepdims=True))
+    return np.asarray(np.linalg.solve(system, wanted)[:-1].T)
 
 
 def _covariance(distance: npt.NDArray[Any], sigma: float) -> _Weights:

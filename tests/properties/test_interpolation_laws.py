@@ -11,11 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import isrcore_standard
-from isrcore import Detector, Exposure, IsrTask, MaskedImage, PlanError, Registry, Runs, isr_config
+from isrcore import Detector, Exposure, IsrTask, MaskedImage, PlanError, Registry, Runs, hookimpl, isr_config
 from isrcore.footprints import grow
 from isrcore.testing import strategies
 from isrcore.testing.contracts import check_same
-from isrcore_standard.interpolation import FWHM_PER_SIGMA
+from isrcore_standard.interpolation import FWHM_PER_SIGMA, Interpolation
 from isrcore_standard.kriging import kriging_weights, weight_table
 from tests.golden import DATA
 from tests.plain_interpolation import plain
@@ -97,11 +97,11 @@ def test_example_a_bad_pixel_at_the_start_of_the_row():
 
 
 @settings(max_examples=80, deadline=None)
-@given(flagged_images(), st.floats(-1e6, 1e6, width=32))
-def test_a_constant_stays_constant(pixels, value):
+@given(flagged_images(), st.floats(-1e6, 1e6, width=32), st.sampled_from([0.1, 2.3548, 9.0, 30.0]))
+def test_a_constant_stays_constant(pixels, value, fwhm):
     good = ~pixels.flagged("BAD")
     pixels.image[good] = value
-    found = interpolated(pixels)
+    found = interpolated(pixels, fwhm=fwhm)
     if np.count_nonzero(good) > 1:
         assert (found.image == np.float32(value)).all()
 
@@ -190,6 +190,24 @@ def test_the_given_exposure_is_not_changed(pixels):
     check_same(exposure.pixels, before)
 
 
+class Alone:
+    """A plugin with nothing before interpolation that would make pixels anew."""
+
+    @hookimpl
+    def isr_steps(self):
+        return [Interpolation]
+
+
+def test_example_the_given_exposure_is_not_changed_by_interpolation_alone():
+    pixels = row_of([1, 2, 9, 4, 5], bad=[2])
+    config = isr_config(Registry({"alone": Alone()}))()
+    config.expectWcs = False
+    product = IsrTask(config, registry=Registry({"alone": Alone()})).run(exposure_of(pixels)).exposure
+    assert product.image[0, 2] == 3
+    assert pixels.image[0, 2] == 9
+    assert not pixels.flagged("INTRP").any()
+
+
 # Runs at borders, and without a good pixel.
 
 
@@ -225,6 +243,21 @@ def test_example_flagged_pixels_count_in_the_level_on_request():
     assert everything > 1
     found = interpolated(row_of(values, range(7)), fallbackIncludesFlagged=True)
     assert found.image[0, 0] == pytest.approx(everything)
+
+
+def test_example_a_level_found_before_growth_does_not_count():
+    exposure = exposure_of(row_of([*[9] * 8, 3, 1, 2, 1, 2, 1, 2], range(8), plane="SAT"))
+    assert exposure.statistics("SAT").clipped.mean > 1.6
+    task_for(nan=False).saturationInterpolation(exposure)
+    assert exposure.pixels.flagged("SAT")[0, 8]
+    assert exposure.image[0, 0] == 1.5
+
+
+def test_example_statistics_of_replaced_pixels_are_found_anew():
+    exposure = exposure_of(row_of([2, 2, 9, 2, 2], bad=[2], plane="SAT"))
+    assert exposure.statistics().clipped.count == 4
+    task_for(growSaturationFootprintSize=0).saturationInterpolation(exposure)
+    assert exposure.statistics().clipped.count == 5
 
 
 class Unasked(Exposure):
@@ -334,7 +367,9 @@ def test_runs_are_what_is_flagged_and_portions_are_all_of_them(data, pixels):
     runs = Runs.of(mask, 5)
     assert runs.indices().tolist() == np.flatnonzero(mask & 5).tolist()
     assert (runs.start // shape[1] == (runs.stop - 1) // shape[1]).all()
-    portions = [runs[part].indices() for part in runs.portions(pixels)]
+    parts = [runs[part] for part in runs.portions(pixels)]
+    assert all(part.pixel_count <= pixels or len(part) == 1 for part in parts)
+    portions = [part.indices() for part in parts]
     assert np.concatenate([np.empty(0, int), *portions]).tolist() == runs.indices().tolist()
 
 
