@@ -22,10 +22,10 @@ class _Kind:
 
 
 def escape(text: str) -> str:
-    """Any text as printable ASCII; blanks at the ends are escaped because FITS drops them."""
+    """Any text as printable ASCII. What FITS drops at the end is escaped: blanks, and & of a long text."""
     plain = text.encode("unicode_escape").decode("ascii")
-    bare = plain.rstrip(" ")
-    return bare + r"\x20" * (len(plain) - len(bare))
+    bare = plain.rstrip(" &")
+    return bare + "".join(rf"\x{ord(letter):02x}" for letter in plain[len(bare) :])
 
 
 def unescape(text: str) -> str:

@@ -230,9 +230,8 @@ class _Tally:
     def _sum(self, values: Float32, outside: Flags) -> None:
         """Add up differences from the origin and their squares; pixels outside differ by nothing."""
         offsets = self._offsets[: values.size]
-        np.copyto(offsets, values)
-        np.copyto(offsets, self.forecast.origin, where=outside)
-        offsets -= self.forecast.origin
+        np.subtract(values, np.float64(self.forecast.origin), out=offsets, dtype=np.float64)
+        np.copyto(offsets, 0.0, where=outside)
         self._offsets[values.size :] = 0
         blocks = self._offsets.reshape(-1, _BLOCK)
         self.sums += float(np.vecdot(blocks, self._ones).sum())
@@ -257,14 +256,14 @@ class _Zones:
     def of(cls, tally: _Tally) -> _Zones:
         """What a tally of all pixels says."""
         forecast, aside = tally.forecast, np.concatenate(tally.aside)
-        finite = np.compress(np.isfinite(aside), aside)
+        finite = aside[np.flatnonzero(np.isfinite(aside))]
         members, starts = {}, [0]
         # Infinite pixels lie beyond every zone but do not count.
         total = tally.size - aside.size + finite.size + np.count_nonzero(aside == np.inf)
         for zone, is_aside in enumerate(forecast.is_aside):
             if is_aside:
                 low, high = forecast.edges[zone : zone + 2]
-                members[zone] = np.compress((finite >= low) & (finite < high), finite)
+                members[zone] = finite[np.flatnonzero((finite >= low) & (finite < high))]
                 starts.append(starts[-1] + members[zone].size)
             else:
                 starts.append(int(total - tally.beyond[zone]))

@@ -207,6 +207,15 @@ def test_config_and_provenance_travel_along(tmp_path: Path) -> None:
     assert read_provenance(path) == {"input é": "x" * 300, "empty": ""}
 
 
+@pytest.mark.parametrize("text", ["x" * 80 + "&", "x" * 80 + " & ", "&", "'" * 90 + "&&"])
+def test_texts_keep_what_readers_drop_at_the_end(tmp_path: Path, text: str) -> None:
+    written = attrs.evolve(exposure(), visit=VisitInfo(object_name=text), history=(HistoryEntry(text),))
+    write_exposure(written, tmp_path / "p.fits", provenance={text: text})
+    found = read_exposure(tmp_path / "p.fits")
+    assert (found.visit.object_name, found.history[0].step) == (text, text)
+    assert read_provenance(tmp_path / "p.fits") == {text: text}
+
+
 def test_a_product_without_them_has_none(tmp_path: Path) -> None:
     write_exposure(exposure(), tmp_path / "p.fits")
     assert read_config(tmp_path / "p.fits") == ""
