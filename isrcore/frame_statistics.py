@@ -191,7 +191,7 @@ class _Tally:
         self.aside: list[Float32] = []
         self.sums, self.squares = 0.0, 0.0
         self._bits = bits
-        self._flags = np.empty((3, largest), np.bool_)
+        self._flags = np.empty((2, largest), np.bool_)
         self._masked = np.empty(largest, np.int32)
         self._good = np.empty(largest, np.float32)
         self._offsets = np.zeros(-(-largest // _BLOCK) * _BLOCK)
@@ -200,38 +200,40 @@ class _Tally:
     def add(self, values: Float32, mask: Mask) -> None:
         """Count, set aside and sum the pixels of a band, given flat."""
         values = self._without_bad(values, mask)
-        chosen, outside, beyond = self._flags[:, : values.size]
+        chosen, beyond = self._flags[:, : values.size]
+        first, *others, last = self.forecast.edges[1:-1]
         is_aside = self.forecast.is_aside
-        chosen[...] = True
-        for zone, edge in enumerate(self.forecast.edges[1:-1]):
+        # What is not beyond the first edge is in zone 0, which is set aside; NaN is too.
+        np.logical_not(np.greater_equal(values, first, out=beyond), out=chosen)
+        for zone, edge in enumerate((*others, last), 1):
             np.greater_equal(values, edge, out=beyond)
             if not is_aside[zone]:
                 self.beyond[zone] += np.count_nonzero(beyond)
-            if zone == 0:
-                np.logical_not(beyond, out=outside)
             if is_aside[zone] != is_aside[zone + 1]:
                 np.logical_xor(chosen, beyond, out=chosen)
-        # Few and far between: faster than values[chosen].
-        self.aside.append(values[np.flatnonzero(chosen)])
+        # Few and far between: places are quicker than flags, here and below.
+        places = np.flatnonzero(chosen)
+        aside = values[places]
+        self.aside.append(aside)
         self.size += values.size
-        self._sum(values, np.logical_or(outside, beyond, out=outside))
+        self._sum(values, places[~((aside >= first) & (aside < last))])
 
     def _without_bad(self, values: Float32, mask: Mask) -> Float32:
-        """The values, with NaN where a pixel is bad: NaN lies in zone 0, which is set aside."""
+        """The values, with NaN where a pixel is bad."""
         masked = np.bitwise_and(mask, self._bits, out=self._masked[: values.size])
-        bad = np.not_equal(masked, 0, out=self._flags[0, : values.size])
-        if not bad.any():
+        places = np.flatnonzero(np.not_equal(masked, 0, out=self._flags[0, : values.size]))
+        if not places.size:
             return values
         good = self._good[: values.size]
         np.copyto(good, values)
-        np.copyto(good, np.nan, where=bad)
+        good[places] = np.nan
         return good
 
-    def _sum(self, values: Float32, outside: Flags) -> None:
-        """Add up differences from the origin and their squares; pixels outside differ by nothing."""
+    def _sum(self, values: Float32, outside: npt.NDArray[np.intp]) -> None:
+        """Add up differences from the origin and their squares; pixels at places outside differ by nothing."""
         offsets = self._offsets[: values.size]
         np.subtract(values, np.float64(self.forecast.origin), out=offsets, dtype=np.float64)
-        np.copyto(offsets, 0.0, where=outside)
+        offsets[outside] = 0.0
         self._offsets[values.size :] = 0
         blocks = self._offsets.reshape(-1, _BLOCK)
         self.sums += float(np.vecdot(blocks, self._ones).sum())
