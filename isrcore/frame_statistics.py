@@ -230,9 +230,10 @@ class _Tally:
         return good
 
     def _sum(self, values: Float32, outside: npt.NDArray[np.intp]) -> None:
-        """Add up differences from the origin and their squares; pixels at places outside differ by nothing."""
+        """Add up differences from the origin and their squares; pixels outside differ by nothing."""
         offsets = self._offsets[: values.size]
-        np.subtract(values, np.float64(self.forecast.origin), out=offsets, dtype=np.float64)
+        np.copyto(offsets, values)
+        offsets -= self.forecast.origin
         offsets[outside] = 0.0
         self._offsets[values.size :] = 0
         blocks = self._offsets.reshape(-1, _BLOCK)

@@ -8,11 +8,13 @@
 from __future__ import annotations
 
 import gzip
+import io
 import logging
 import math
 import re
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import IO, Any, cast
 
@@ -29,6 +31,9 @@ from isrcore.exposure import Exposure, VisitInfo
 from isrcore.image import MaskedImage, Pixels
 
 _log = logging.getLogger(__name__)
+
+# Raw files whose headers are kept; those of forty CCDs take some ten megabytes.
+_KEPT_FILES = 8
 
 _GZIP_MAGIC = b"\x1f\x8b"
 _UINT16_MAX = int(np.iinfo(np.uint16).max)
@@ -81,23 +86,43 @@ class Extension:
 
 @attrs.frozen(eq=False)
 class RawSource:
-    """A raw file, its headers read once, its pixels read on request. No file stays open or mapped."""
+    """A raw file, its headers read once, its pixels read on request. No file stays open or mapped.
+
+    ``starts`` are the places (bytes) where its HDUs begin and the last one ends; empty for a file that is
+    compressed as a whole.
+    """
 
     path: Path
     extensions: tuple[Extension, ...]
     has_pixels: bool = True
+    starts: tuple[int, ...] = attrs.field(default=(), repr=False)
 
     @classmethod
     def open(cls, path: str | Path) -> RawSource:
         """Read the headers and check that the file is as long as they promise.
 
-        Plain, gzip-compressed and tile-compressed files are understood. Raises `RawError` when the file is
-        missing, no FITS file, or truncated.
+        Plain, gzip-compressed and tile-compressed files are understood. A file that did not change since it
+        was opened is not read again. Raises `RawError` when the file is missing, no FITS file, or truncated.
         """
         file = Path(path)
+        try:
+            state = file.stat()
+        except OSError:
+            return cls._open(file)
+        return cls._open_once(file, (state.st_mtime_ns, state.st_size, state.st_ino))
+
+    @classmethod
+    @lru_cache(maxsize=_KEPT_FILES)
+    def _open_once(cls, file: Path, _: tuple[int, ...]) -> RawSource:
+        """As `_open`; those opened last are kept, as every detector of a file is read by itself."""
+        return cls._open(file)
+
+    @classmethod
+    def _open(cls, file: Path) -> RawSource:
+        """Read headers and check the length."""
         is_gzip = _is_gzip(file)
         try:
-            ends, extensions = _read_headers(file)
+            starts, ends, extensions = _read_headers(file)
             _check_length(file, is_gzip, ends, extensions)
         except RawError:
             raise
@@ -106,7 +131,7 @@ class RawSource:
                 f"raw file {str(file)!r} is truncated or damaged: {fault}\n  fetch it again"
             ) from fault
         _warn_if_incomplete(file, extensions)
-        return cls(file, extensions)
+        return cls(file, extensions, starts=() if is_gzip else starts)
 
     @property
     def header(self) -> Header:
@@ -163,8 +188,23 @@ class RawSource:
             warnings.simplefilter("ignore", AstropyWarning)
             # A decoder that overflows has read damaged sizes; it goes on with made-up pixels.
             warnings.simplefilter("error", RuntimeWarning)
+            # Looking through a file of forty compressed images takes longer than decoding one of them.
+            if self.starts:
+                with fits.open(self._extract(index), memmap=False) as hdus:
+                    return np.asarray(hdus[min(index, 1)].data)
             with fits.open(self.path, memmap=False, lazy_load_hdus=True) as hdus:
                 return np.asarray(hdus[index].data)
+
+    def _extract(self, index: int) -> io.BytesIO:
+        """A file in memory with HDU ``index`` alone, behind an empty primary HDU unless it is one."""
+        extract = io.BytesIO()
+        if index:
+            fits.PrimaryHDU().writeto(extract)
+        with self.path.open("rb") as stream:
+            stream.seek(self.starts[index])
+            extract.write(stream.read(self.starts[index + 1] - self.starts[index]))
+        extract.seek(0)
+        return extract
 
 
 def read_sections(
@@ -362,14 +402,16 @@ def _is_gzip(file: Path) -> bool:
     return start.startswith(_GZIP_MAGIC)
 
 
-def _read_headers(file: Path) -> tuple[list[int], tuple[Extension, ...]]:
-    """Where the data of each HDU end (bytes, padding not counted), and the HDUs."""
+def _read_headers(file: Path) -> tuple[tuple[int, ...], list[int], tuple[Extension, ...]]:
+    """Where each HDU starts, and the last one ends; where their data end without padding; the HDUs."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", AstropyWarning)
         options = {"memmap": False, "lazy_load_hdus": False, "disable_image_compression": True}
         with fits.open(file, **options) as hdus:
-            ends = [hdu.fileinfo()["datLoc"] + hdu.size for hdu in hdus]
-            return ends, tuple(_read_extension(index, hdu) for index, hdu in enumerate(hdus))
+            places = [hdu.fileinfo() for hdu in hdus]
+            ends = [place["datLoc"] + hdu.size for place, hdu in zip(places, hdus, strict=True)]
+            starts = (*(place["hdrLoc"] for place in places), places[-1]["datLoc"] + places[-1]["datSpan"])
+            return starts, ends, tuple(_read_extension(index, hdu) for index, hdu in enumerate(hdus))
 
 
 def _read_extension(index: int, hdu: Any) -> Extension:

@@ -86,7 +86,8 @@ def splice(source: RawSource) -> RawSource:
         )
     pairs = {name: tuple(found[key] for key in sorted(found)) for name, found in sorted(halves.items())}
     joined = tuple(_joined_extension(pair) for pair in pairs.values())
-    return SplicedSource(source.path, (source.extensions[0], *joined), source.has_pixels, pairs)
+    extensions = (source.extensions[0], *joined)
+    return SplicedSource(source.path, extensions, source.has_pixels, source.starts, pairs)
 
 
 def _incomplete(halves: Mapping[str, Mapping[str, Half]]) -> Iterator[str]:
