@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy import ndimage
 
 from isrcore.geometry import Box
 
@@ -93,6 +92,9 @@ def _closed(runs: npt.NDArray[Any], y1: int) -> list[Box]:
 
 def _by_footprint(flags: Flags, boxes: list[Box]) -> list[Box]:
     """The boxes, sorted by footprint; footprints in the order of their first box."""
+    # Here, not above: it takes a fifth of a second, and most commands need no footprints.
+    from scipy import ndimage
+
     labels, count = ndimage.label(flags, structure=_EIGHT_CONNECTED)
     if count == 1:
         return boxes

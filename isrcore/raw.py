@@ -14,7 +14,6 @@ import math
 import re
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from functools import lru_cache
 from pathlib import Path
 from typing import IO, Any, cast
 
@@ -89,13 +88,14 @@ class RawSource:
     """A raw file, its headers read once, its pixels read on request. No file stays open or mapped.
 
     ``starts`` are the places (bytes) where its HDUs begin and the last one ends; empty for a file that is
-    compressed as a whole.
+    compressed as a whole. ``key`` tells the state of the file when it was opened.
     """
 
     path: Path
     extensions: tuple[Extension, ...]
     has_pixels: bool = True
     starts: tuple[int, ...] = attrs.field(default=(), repr=False)
+    key: tuple[Any, ...] = attrs.field(default=(), repr=False, kw_only=True)
 
     @classmethod
     def open(cls, path: str | Path) -> RawSource:
@@ -109,13 +109,19 @@ class RawSource:
             state = file.stat()
         except OSError:
             return cls._open(file)
-        return cls._open_once(file, (state.st_mtime_ns, state.st_size, state.st_ino))
+        key = file, state.st_mtime_ns, state.st_size, state.st_ino
+        if key not in _opened:
+            attrs.evolve(cls._open(file), key=key).keep()
+        return _opened[key]
 
-    @classmethod
-    @lru_cache(maxsize=_KEPT_FILES)
-    def _open_once(cls, file: Path, _: tuple[int, ...]) -> RawSource:
-        """As `_open`; those opened last are kept, as every detector of a file is read by itself."""
-        return cls._open(file)
+    def keep(self) -> None:
+        """Let `open` give this source while its file stays as it is, also in the process this is called in.
+
+        Those kept last are kept: every detector of a file is read by itself.
+        """
+        _opened[self.key] = self
+        while len(_opened) > _KEPT_FILES:
+            del _opened[next(iter(_opened))]
 
     @classmethod
     def _open(cls, file: Path) -> RawSource:
@@ -205,6 +211,9 @@ class RawSource:
             extract.write(stream.read(self.starts[index + 1] - self.starts[index]))
         extract.seek(0)
         return extract
+
+
+_opened: dict[tuple[Any, ...], RawSource] = {}
 
 
 def read_sections(

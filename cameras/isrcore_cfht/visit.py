@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 from isrcore import VisitInfo
@@ -38,7 +39,14 @@ def read_visit(header: Mapping[str, Any]) -> VisitInfo:
     (RADECSYS GAPPT) has none. What the header lacks stays unknown. Raises ModuleNotFoundError, saying what
     to install, without astro-metadata-translator.
     """
-    told = _translate(header)
+    cards = _SITE | {key: header[key] for key in _CARDS if key in header}
+    return _read(tuple(cards.items()))
+
+
+@lru_cache(maxsize=256)
+def _read(cards: tuple[tuple[str, Any], ...]) -> VisitInfo:
+    """The visit of these cards. Translating takes long, and all CCDs of an exposure tell the same."""
+    told = _translate(dict(cards))
     exposure_s = _number(told.exposure_time, "s")
     place = None if told.tracking_radec is None else told.tracking_radec.icrs
     kind = told.observation_type or ""
@@ -56,7 +64,7 @@ def read_visit(header: Mapping[str, Any]) -> VisitInfo:
     )
 
 
-def _translate(header: Mapping[str, Any]) -> Any:
+def _translate(cards: dict[str, Any]) -> Any:
     """The translated properties needed here; others could make the translator use the network."""
     try:
         from astro_metadata_translator import ObservationInfo
@@ -66,7 +74,6 @@ def _translate(header: Mapping[str, Any]) -> Any:
             'reading MegaCam headers needs astro-metadata-translator\n  pip install "isrcore[cfht]"',
             name=fault.name,
         ) from fault
-    cards = _SITE | {key: header[key] for key in _CARDS if key in header}
     if "UTC-OBS" not in cards:
         cards.pop("DATE-OBS", None)  # The translator would take midnight for the time of day.
     known = {name for name, card in _PROPERTIES.items() if card in cards}

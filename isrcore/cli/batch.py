@@ -21,6 +21,7 @@ from isrcore.isr import IsrTask
 from isrcore.kernels.tiled import Tiled
 from isrcore.paths import PathsError, expand_paths
 from isrcore.plan import Plan, PlanError
+from isrcore.raw import RawSource
 from isrcore.registry import Registry, RegistryError
 
 
@@ -94,6 +95,12 @@ class Batch:
         config = make_config(self.registry, camera, self.arguments)
         executor = Tiled(threads=getattr(self.arguments, "threads", 1))
         return IsrTask(config, camera=camera, registry=self.registry, executor=executor)
+
+    @property
+    def sources(self) -> tuple[RawSource, ...]:
+        """The raw files, as far as their headers could be read."""
+        paths = dict.fromkeys(unit.path for unit in self.units if unit.exposure is not None)
+        return tuple(RawSource.open(path) for path in paths)
 
     @property
     def configs(self) -> dict[str, Config]:

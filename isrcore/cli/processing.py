@@ -24,7 +24,9 @@ from isrcore.exposure import Exposure
 from isrcore.fits import FitsError, write_exposure
 from isrcore.image import Mask
 from isrcore.isr import IsrTask
+from isrcore.kernels.memory import keep_freed_memory
 from isrcore.kernels.tiled import Tiled
+from isrcore.raw import RawSource
 from isrcore.registry import Registry
 
 _log = logging.getLogger(__name__)
@@ -51,10 +53,14 @@ class Job:
 
 @attrs.frozen
 class Setup:
-    """What all jobs of a run have in common; ``configs`` by camera, calibration ``files`` by kind."""
+    """What all jobs of a run have in common; ``configs`` by camera, calibration ``files`` by kind.
+
+    ``sources`` are raw files whose headers have been read already.
+    """
 
     configs: Mapping[str, Config]
     files: Mapping[str, CalibrationFiles]
+    sources: tuple[RawSource, ...] = ()
     threads: int = 1
     compress: str | None = None
     overwrite: bool = False
@@ -62,6 +68,8 @@ class Setup:
 
     def make_processor(self) -> Processor:
         """A processor with the plugins that are installed."""
+        for source in self.sources:
+            source.keep()
         return Processor(self, Registry.discover())
 
 
@@ -69,6 +77,7 @@ class Processor:
     """Processes units one after the other; keeps what the next one may need again."""
 
     def __init__(self, setup: Setup, registry: Registry) -> None:
+        keep_freed_memory()
         self.setup, self.registry = setup, registry
         self.shelf = Shelf(registry, setup.files)
         self._cameras: dict[str, _CameraTask] = {}

@@ -99,6 +99,14 @@ def run(arguments: argparse.Namespace) -> int:
         _prepare_processes(arguments)
     batch = Batch(arguments)
     products = assign_products(batch.units, arguments)
+    # Large files take a while: their digests are found while units are planned.
+    with Digests(unit.path for unit in batch.in_order) as digests:
+        return _run(batch, _Describer(products, digests))
+
+
+def _run(batch: Batch, describe: _Describer) -> int:
+    """Plan and process."""
+    arguments = batch.arguments
     batch.plan_all(headers_only=True)
     refused = batch.refused()
     if refused:
@@ -106,7 +114,7 @@ def run(arguments: argparse.Namespace) -> int:
     outcomes = {unit: _refused(unit) for unit in batch.units if unit.problems}
     can_start = len(outcomes) < len(batch.units)
     try:
-        _process(batch, products, outcomes)
+        _process(batch, describe, outcomes)
     finally:
         ordered = [outcomes.get(unit) or Outcome.of(unit, "not started") for unit in batch.units]
         # Of units that were refused all has been told.
@@ -134,14 +142,14 @@ def _refused(unit: Unit) -> Outcome:
     return Outcome.of(unit, "failed", reason="; ".join(unit.problems))
 
 
-def _process(batch: Batch, products: dict[Unit, Path], outcomes: dict[Unit, Outcome]) -> None:
+def _process(batch: Batch, describe: _Describer, outcomes: dict[Unit, Outcome]) -> None:
     """Process the units without problems; each one's outcome is kept as soon as it is known."""
     units = [unit for unit in batch.in_order if not unit.problems]
     many = batch.arguments.jobs > 1
-    with make_progress(batch.arguments.messages) as progress, Digests(unit.path for unit in units) as digests:
+    with make_progress(batch.arguments.messages) as progress:
         bar = progress.add_task("", total=len(units))
-        teller = _Teller(progress, bar, products, outcomes, tells_all=many)
-        (_process_apart if many else _process_here)(batch, units, _Describer(products, digests), teller)
+        teller = _Teller(progress, bar, describe.products, outcomes, tells_all=many)
+        (_process_apart if many else _process_here)(batch, units, describe, teller)
 
 
 def _process_here(batch: Batch, units: list[Unit], describe: _Describer, teller: _Teller) -> None:
@@ -165,6 +173,7 @@ def _setup(batch: Batch) -> Setup:
     return Setup(
         configs=batch.configs,
         files=batch.files,
+        sources=batch.sources,
         threads=arguments.threads,
         compress=arguments.compress,
         overwrite=arguments.overwrite,
