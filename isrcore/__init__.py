@@ -43,7 +43,8 @@ from isrcore.paths import PathsError, expand_paths
 from isrcore.pictures import Picture, PictureStyle, draw_exposure, write_png
 from isrcore.plan import Plan, PlanError
 from isrcore.qa import FlatnessConfig, IsrQaConfig
-from isrcore.raw import RawError, RawSource, read_sections, visit_from_header
+from isrcore.raw import RawError, RawSource, read_sections
+from isrcore.raw_visits import visit_from_header
 from isrcore.raw_writing import pointing_cards, visit_cards, wcs_cards, write_sections
 from isrcore.registry import PluginInfo, Registry, RegistryError
 from isrcore.runs import Runs, reading_order

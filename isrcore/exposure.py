@@ -134,20 +134,24 @@ class Exposure:
         """How messages name this exposure."""
         return f"{self.source or 'exposure in memory'} (detector {self.detector.name!r})"
 
-    def statistics(self, *ignored: str) -> FrameStatistics:
+    def statistics(self, *ignored: str, threads: int = 1) -> FrameStatistics:
         """Robust statistics of the pixels without these planes, found once for all who ask.
 
-        They stay valid while only pixels with these planes change; whoever changes others calls
-        `forget_statistics`, as every segment of a run does.
+        Whoever changes pixels calls `forget_statistics`, as every segment of a run does. ``threads`` look at
+        the frame.
         """
         key = frozenset(ignored)
         if key not in self._statistics:
-            self._statistics[key] = FrameStatistics(self.pixels, *sorted(key))
+            self._statistics[key] = FrameStatistics(self.pixels, *sorted(key), threads=threads)
         return self._statistics[key]
 
-    def forget_statistics(self) -> None:
-        """Have statistics found anew: good pixels have changed."""
-        self._statistics.clear()
+    def forget_statistics(self, *changed: str) -> None:
+        """Have statistics found anew, but for those that leave out all pixels that changed.
+
+        ``changed`` are planes of which every changed pixel has one; none named: any pixel may have changed.
+        """
+        kept = [key for key in self._statistics if changed and key >= set(changed)]
+        self._statistics = {key: self._statistics[key] for key in kept}
 
     def share(self) -> Exposure:
         """Another exposure on the same pixels: facts, header and planes change apart from this one's."""

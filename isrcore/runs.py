@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import attrs
@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from isrcore.image import Mask
+from isrcore.kernels.bands import map_bands, row_bands
 
 _Numbers = npt.NDArray[np.int64]
 
@@ -36,13 +37,16 @@ class Runs:
     shape: tuple[int, int]
 
     @classmethod
-    def of(cls, mask: Mask, bits: int) -> Runs:
-        """The runs of pixels with any of ``bits`` set: one pass over the mask, in bands."""
+    def of(cls, mask: Mask, bits: int, threads: int = 1) -> Runs:
+        """The runs of pixels with any of ``bits`` set: one pass over the mask, in bands, by ``threads``."""
         ny, nx = mask.shape
         rows = max(1, _BAND // nx)
-        band = _Band(rows, nx)
-        edges = [band.edges(mask[y : y + rows], bits) + y * (nx + 1) for y in range(0, ny, rows)]
-        places = np.concatenate(edges)
+
+        def make_look() -> Callable[[slice], _Numbers]:
+            flags = _Band(rows, nx)
+            return lambda band: flags.edges(mask[band], bits) + band.start * (nx + 1)
+
+        places = np.concatenate(map_bands(row_bands(ny, rows), make_look, threads))
         # Rows were looked through with one unflagged pixel after each, so no run spans two.
         places -= places // (nx + 1)
         return cls(places[::2], places[1::2], (ny, nx))
@@ -119,7 +123,18 @@ class Runs:
     def flag_near(self, mask: Mask, bits: int, radius: int) -> None:
         """Set ``bits`` within Manhattan distance ``radius``, in place: `footprints.grow` for few pixels."""
         for rows in range(-radius, radius + 1):
-            self._moved(rows).flag(mask, bits, radius - abs(rows))
+            moved = self._moved(rows)
+            if rows and len(moved):
+                # Along a column one run is above the other: each is flagged, and more, in its own row.
+                moved = moved[~self._has(moved)]
+            moved.flag(mask, bits, radius - abs(rows))
+
+    def _has(self, others: Runs) -> npt.NDArray[np.bool_]:
+        """Which of other runs are among these."""
+        places = np.minimum(np.searchsorted(self.start, others.start), len(self) - 1)
+        found: npt.NDArray[np.bool_] = self.start[places] == others.start
+        found &= self.stop[places] == others.stop
+        return found
 
     def _moved(self, rows: int) -> Runs:
         """The runs a number of rows further up, without those that leave the image."""

@@ -175,6 +175,11 @@ class Step(Task):
         """The config of the task this step belongs to; its own when it stands alone."""
         return self.config if self._parent is None else self._parent.config
 
+    @property
+    def threads(self) -> int:
+        """How many threads the task that runs the step uses for pixels; one when it stands alone."""
+        return int(getattr(getattr(self._parent, "executor", None), "threads", 1))
+
 
 class PixelStep(Step):
     """A step whose effect on a pixel depends on that pixel, calibrations and what was measured before.

@@ -17,6 +17,7 @@ from isrcore import (
     IsrQaConfig,
     MaskedImage,
     bin_image,
+    frame_statistics,
     make_thumbnail,
     read_exposure,
     write_exposure,
@@ -281,3 +282,26 @@ def test_a_run_without_replaced_pixels_has_its_thumbnail_at_the_end():
     np.testing.assert_array_equal(
         result.flattenedThumb, make_thumbnail(result.exposure, qa_of(doThumbnailFlattened=True))
     )
+
+
+def test_interpolation_and_background_share_one_look_at_the_frame(monkeypatch):
+    looked = []
+    plain = frame_statistics.clipped
+
+    def counting(image, *settings, ignore=None):
+        looked.append(image.shape)
+        return plain(image, *settings, ignore=ignore)
+
+    monkeypatch.setattr("isrcore.frame_statistics.clipped", counting)
+    exposure = Exposure(
+        MaskedImage.from_image(np.random.default_rng(1).normal(100, 5, (60, 80)).astype(np.float32)),
+        Detector.of_shape((60, 80)),
+        facts=frozenset({"assembled", "converted"}),
+    )
+    # A run at the border, wide enough to need the level of the frame.
+    exposure.mask[5, :20] = exposure.planes.value("BAD")
+    task = make_task("doInterpolate", "doMeasureBackground", qa__saveStats=False)
+    done = task.run(exposure).exposure
+    assert done.pixels.flagged("INTRP").sum() == 20
+    assert "SKYLEVEL" in done.header
+    assert looked.count((60, 80)) == 1

@@ -9,6 +9,7 @@ import pytest
 from astropy.io import fits
 from astropy.io.fits import Header
 
+import isrcore_cfht.visit
 from isrcore import RawError, RawSource
 from isrcore_cfht import CAMERA, applyOverrides, isr_cameras, isr_read_raw, read_visit
 
@@ -196,6 +197,7 @@ def test_a_missing_site_asks_no_network(monkeypatch):
 
 def test_a_missing_translator_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "astro_metadata_translator", None)
+    isrcore_cfht.visit._read.cache_clear()
     with pytest.raises(ModuleNotFoundError, match=r'pip install "isrcore\[cfht\]"'):
         read_visit(PRIMARY)
 

@@ -26,7 +26,7 @@ class WithLevel(Exposure):
 
     level: float | None = None
 
-    def statistics(self, *ignored):
+    def statistics(self, *ignored, threads=1):
         if self.level is None:
             return super().statistics(*ignored)
         return SimpleNamespace(clipped=SimpleNamespace(mean=self.level, sigma=0.0))

@@ -18,11 +18,9 @@ from isrcore.raw import (
     RawSource,
     find_extensions,
     merge_headers,
-    parse_observation_type,
-    read_date,
     read_sections,
-    visit_from_header,
 )
+from isrcore.raw_visits import parse_observation_type, read_date, visit_from_header
 
 SHAPE = (6, 8)
 

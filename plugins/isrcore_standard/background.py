@@ -48,7 +48,8 @@ class Background(Step):
     def run(self, exposure: Exposure, calibrations: Calibrations) -> None:
         """Measure the whole frame and the cells, then write everything down."""
         qa = getattr(self.top_config(), "qa", None) or IsrQaConfig()
-        whole = exposure.statistics(*self._ignored()).clip(qa.flatness.clipSigma, qa.flatness.nIter)
+        statistics = exposure.statistics(*self._ignored(), threads=self.threads)
+        whole = statistics.clip(qa.flatness.clipSigma, qa.flatness.nIter)
         rows = list(_grid(exposure.shape, qa.flatness))
         cells = tuple(tuple(self._cell(exposure, box, qa.flatness) for box in row) for row in rows)
         found = BackgroundMeasurement(whole.median, whole.sigma, *_flatness(cells), cells)

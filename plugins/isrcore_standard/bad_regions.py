@@ -71,7 +71,7 @@ class BadRegions(Step):
         self._record(exposure, BadRegionsMeasurement(places.size if math.isfinite(value) else 0, value))
 
     def _level(self, exposure: Exposure) -> float:
-        found = exposure.statistics(*self.config.ignore).clipped
+        found = exposure.statistics(*self.config.ignore, threads=self.threads).clipped
         return found.median if self.config.statistic == "MEDIAN" else found.mean
 
     def _record(self, exposure: Exposure, measurement: BadRegionsMeasurement) -> None:

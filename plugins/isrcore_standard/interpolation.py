@@ -98,14 +98,16 @@ class Interpolation(Step):
         if self._grows():
             self._grow(exposure)
         planes = self._planes(exposure)
-        runs = Runs.of(exposure.mask, exposure.planes.value(*planes))
-        level = _Level(exposure, () if self.config.fallbackIncludesFlagged else tuple(planes))
+        runs = Runs.of(exposure.mask, exposure.planes.value(*planes), self.threads)
+        # Detected stars do not show the level; steps that measure the sky ask for the same and share it.
+        ignored = () if self.config.fallbackIncludesFlagged else (*planes, "DETECTED")
+        level = _Level(exposure, ignored, self.threads)
         if self.config.fallbackIncludesFlagged:
             level.found()
         patch = _Patch(exposure.pixels, level, weight_table(self.config.fwhm / FWHM_PER_SIGMA))
         left, right = runs.room()
         done = sum(patch.apply(runs[part], left[part], right[part]) for part in runs.portions())
-        exposure.forget_statistics()
+        exposure.forget_statistics(*planes)
         self.metadata.set("interpolated", done)
         if done < runs.pixel_count:
             self.log.warning("%s has no good pixel to interpolate from", exposure.label)
@@ -113,7 +115,7 @@ class Interpolation(Step):
     def _grow(self, exposure: Exposure) -> None:
         """Flag what is near saturated pixels like them."""
         bits = exposure.planes.value(self._saturated())
-        saturated = Runs.of(exposure.mask, bits)
+        saturated = Runs.of(exposure.mask, bits, self.threads)
         if len(saturated):
             saturated.flag_near(exposure.mask, bits, self.config.growSaturationFootprintSize)
             exposure.forget_statistics()
@@ -122,8 +124,8 @@ class Interpolation(Step):
 class _Level:
     """Level and variance of the frame without the planes, found only when a run needs them."""
 
-    def __init__(self, exposure: Exposure, planes: tuple[str, ...]) -> None:
-        self._exposure, self._planes = exposure, planes
+    def __init__(self, exposure: Exposure, planes: tuple[str, ...], threads: int) -> None:
+        self._exposure, self._planes, self._threads = exposure, planes, threads
 
     def found(self) -> tuple[float, float] | None:
         """Clipped mean, and square of the clipped sigma; None without at least two good pixels.
@@ -134,7 +136,7 @@ class _Level:
 
     @cached_property
     def _found(self) -> tuple[float, float] | None:
-        clipped = self._exposure.statistics(*self._planes).clipped
+        clipped = self._exposure.statistics(*self._planes, threads=self._threads).clipped
         found = clipped.mean, clipped.sigma**2
         return found if all(map(math.isfinite, found)) else None
 
@@ -204,21 +206,29 @@ class _Patch:
             filled, patched = _split(runs, beside, needy)
             filled.fill(self.pixels.image, level[0])
             filled.fill(self.pixels.variance, level[1])
+            filled.flag(self.pixels.mask, self._bits())
             beside = beside.standing_in(level, needy)[patched.width > 0]
             self._krige(patched[patched.width > 0], beside)
         else:
             self._krige(runs, beside)
-        runs.flag(self.pixels.mask, self.pixels.planes.value("INTRP"))
         return runs.pixel_count
 
+    def _bits(self) -> int:
+        return self.pixels.planes.value("INTRP")
+
     def _krige(self, runs: Runs, beside: _Beside) -> None:
-        """Weigh the pixels beside every run: Σ w·I and, as their noise is independent, Σ w²·V."""
+        """Flag the pixels of every run INTRP, and weigh those beside it.
+
+        Σ w·I and, as their noise is independent, Σ w²·V.
+        """
         weights = _columns(self.table.weights, self.table.columns(beside.left, beside.right, runs.width))
         indices, of_run = runs.indices(), np.repeat(np.arange(len(runs)), runs.width)
         values = _dot(weights, _columns(beside.image, of_run))
         variances = _dot(np.square(weights, out=weights), _columns(beside.variance, of_run))
         reading_order(self.pixels.image)[indices] = values.astype(np.float32)
         reading_order(self.pixels.variance)[indices] = variances.astype(np.float32)
+        flags = reading_order(self.pixels.mask)
+        flags[indices] = flags[indices] | np.int32(self._bits())
 
 
 def _split(runs: Runs, beside: _Beside, needy: _Numbers) -> tuple[Runs, Runs]:

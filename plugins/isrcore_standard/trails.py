@@ -29,7 +29,7 @@ class SaturationTrails(Step):
     def run(self, exposure: Exposure, calibrations: Calibrations) -> None:
         """Look through the mask once, then touch what is saturated and wide."""
         bits = exposure.planes.value(self._plane())
-        trails = Runs.of(exposure.mask, bits)
+        trails = Runs.of(exposure.mask, bits, self.threads)
         trails = trails[trails.width >= _WIDTHS[0]]
         if len(trails):
             extra = _EXTRAS[np.searchsorted(_WIDTHS, trails.width, "right")]

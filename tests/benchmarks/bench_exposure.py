@@ -204,7 +204,7 @@ def test_all_ccds_of_an_exposure(
             print(
                 f"\n{count} CCDs, {JOBS} processes: {run.seconds:.2f} s; per CCD and process: {parts}; "
                 f"peak {run.memory_mb:.0f} MB\n"
-                f"reference: decoding {decode_s:.2f} s + writing {write_s:.2f} s (to disk {sync_s:.2f} s more); "
+                f"reference: decoding {decode_s:.2f} s + writing {write_s:.2f} s (to disk {sync_s:.2f} s); "
                 f"ratio {run.seconds / plain:.2f} ({run.seconds / durable:.2f})"
             )
         assert run.memory_mb < 1000

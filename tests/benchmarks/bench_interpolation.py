@@ -22,7 +22,7 @@ from astropy.io import fits
 
 import isrcore_cfht
 import isrcore_standard
-from isrcore import Box, Defects, Exposure, IsrTask, MaskedImage, Registry, VisitInfo, default_config
+from isrcore import Box, Defects, Exposure, IsrTask, MaskedImage, Registry, Tiled, VisitInfo, default_config
 from tests.golden import DATA
 
 MASK = DATA / "data/megacam/masks/2004B.mask.0.36.01.fits.gz"
@@ -30,7 +30,7 @@ DETECTOR = isrcore_cfht.CAMERA["ccd00"]
 SHAPE, RAW_SHAPE = DETECTOR.shape, DETECTOR.raw_shape
 REGISTRY = Registry({"standard": isrcore_standard})
 ROUNDS = 15
-GOALS = {"bad pixels": 30, "whole run": 60}
+GOALS = {"bad pixels": 30, "bad pixels, two threads": 30, "whole run": 60, "whole run, two threads": 60}
 
 pytestmark = pytest.mark.skipif(not MASK.exists(), reason=f"no mask at {MASK}; set ISRCORE_TEST_DATA")
 
@@ -85,7 +85,7 @@ def master(level: float, sigma: float, unit: str = "adu") -> Exposure:
     return Exposure(pixels, DETECTOR, visit=VisitInfo(dark_s=1000.0), unit=unit, facts=facts)
 
 
-def task_with(steps: str | None) -> IsrTask:
+def task_with(steps: str | None, threads: int) -> IsrTask:
     """A task with these steps only; None for those that are on by default."""
     config = default_config(REGISTRY)
     for spec in REGISTRY.specs.values():
@@ -93,12 +93,14 @@ def task_with(steps: str | None) -> IsrTask:
             setattr(config, spec.flag, spec.name in steps.split())
     config.overscan.fitType = "MEDIAN_PER_ROW"
     config.expectWcs = False
-    return IsrTask(config, registry=REGISTRY)
+    return IsrTask(config, registry=REGISTRY, executor=Tiled(threads=threads))
 
 
-def bad_pixels_only(has_wide_border: bool, steps: str = "saturationTrails interpolation") -> Any:
+def bad_pixels_only(
+    has_wide_border: bool, steps: str = "saturationTrails interpolation", threads: int = 1
+) -> Any:
     """These steps, in place, on a fresh copy of a frame; making the copy is not counted."""
-    template, task = corrected(has_wide_border), task_with(steps)
+    template, task = corrected(has_wide_border), task_with(steps, threads)
     chosen = [task._step(name) for name in steps.split()]
 
     def prepare() -> Exposure:
@@ -110,9 +112,9 @@ def bad_pixels_only(has_wide_border: bool, steps: str = "saturationTrails interp
     return prepare, run
 
 
-def whole_run(steps: str | None = None) -> Any:
+def whole_run(steps: str | None = None, threads: int = 1) -> Any:
     """The chain from the raw frame."""
-    raw, task = raw_frame(), task_with(steps)
+    raw, task = raw_frame(), task_with(steps, threads)
     defects = Defects.from_mask(bad_pixels().astype(np.int32))
     frames = {"bias": master(1, 0.5), "dark": master(3, 0.5), "flat": master(1, 0.01, "")}
     return lambda: raw, lambda exposure: task.run(exposure, **frames, defects=defects)
@@ -122,9 +124,11 @@ CHAIN = "conversion saturation overscan assembly bias variance defects dark flat
 
 CANDIDATES: dict[str, Callable[[], Any]] = {
     "bad pixels": lambda: bad_pixels_only(True),
+    "bad pixels, two threads": lambda: bad_pixels_only(True, threads=2),
     "without a level": lambda: bad_pixels_only(False),
     "trails alone": lambda: bad_pixels_only(False, "saturationTrails"),
     "whole run": whole_run,
+    "whole run, two threads": lambda: whole_run(threads=2),
     "whole run but bad pixels": lambda: whole_run(CHAIN),
 }
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from isrcore import MaskedImage, statistics
+from isrcore import MaskedImage, Runs, statistics
 from isrcore import frame_statistics as module
 from isrcore.frame_statistics import FrameStatistics
 from isrcore.testing import strategies
@@ -175,3 +175,15 @@ def test_raw_frames_have_the_statistics_of_whole_numbers():
 def test_nothing_good_has_no_statistics():
     pixels = MaskedImage.from_image(np.full((40, 40), np.nan, np.float32))
     assert math.isnan(FrameStatistics(pixels).median)
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(2, 4))
+def test_threads_change_no_result(seed, threads):
+    rng = np.random.default_rng(seed)
+    pixels = MaskedImage.from_image(rng.normal(5, 3, (400, 300)).astype(np.float32))
+    pixels.mask[rng.random(pixels.shape) < 0.05] = pixels.planes.value("BAD")
+    alone, together = FrameStatistics(pixels, "BAD"), FrameStatistics(pixels, "BAD", threads=threads)
+    assert alone.clipped == together.clipped
+    bits = pixels.planes.value("BAD")
+    runs, same = Runs.of(pixels.mask, bits), Runs.of(pixels.mask, bits, threads)
+    np.testing.assert_array_equal([runs.start, runs.stop], [same.start, same.stop])

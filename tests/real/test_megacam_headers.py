@@ -31,7 +31,8 @@ from isrcore import (
     default_config,
     focal_plane,
 )
-from isrcore.raw import celestial_wcs, read_date
+from isrcore.raw import celestial_wcs
+from isrcore.raw_visits import read_date
 from isrcore_cfht import (
     CAMERA,
     MegaCamLevels,

@@ -1,0 +1,37 @@
+"""Work on bands of rows, shared among threads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+R = TypeVar("R")
+
+
+def row_bands(height: int, rows: int) -> list[slice]:
+    """Slices of ``rows`` rows that cover ``height`` rows; the last one may be smaller."""
+    return [slice(start, min(start + rows, height)) for start in range(0, height, rows)]
+
+
+def map_bands(bands: Sequence[slice], make_look: Callable[[], Callable[[slice], R]], threads: int) -> list[R]:
+    """What a look at every band gives, in order of the bands, whoever looked at which.
+
+    ``make_look`` is called once by every thread, for memory of its own; the calling thread works too.
+    """
+    left, found = iter(enumerate(bands)), dict[int, R]()
+
+    def work() -> None:
+        look = make_look()
+        for number, band in left:
+            found[number] = look(band)
+
+    if threads == 1:
+        work()
+    else:
+        with ThreadPoolExecutor(threads - 1) as pool:
+            others = [pool.submit(work) for _ in range(threads - 1)]
+            work()
+            for other in others:
+                other.result()
+    return [found[number] for number in range(len(bands))]
