@@ -88,19 +88,19 @@ class Tour:
         take, raw, truth = ["simulate", *instrument], self._path("raw"), self._path("truth")
         self._say("1. a night of raw frames, simulated")
         self._do(
-            [*take, "--type", "flat", "--number", "5", "--first", "21", raw],
-            [*take, "--type", "bias", "--number", "5", "--first", "1", raw],
+            [*take, "--type", "flat", "--number", "4", "--first", "21", raw],
+            [*take, "--type", "bias", "--number", "4", "--first", "1", raw],
             [*take, "--type", "science", "--first", "31", "--truth", truth, raw],
             [*take, "--type", "dark", "--number", "3", "--first", "11", raw],
         )
 
     def make_masters(self) -> None:
-        """Master bias, then dark and flat, which need it."""
+        """Master bias, then dark and flat, which need it; flats are too short for a dark to matter."""
         masters = self._path("masters")
         self._say("2. master calibrations")
         self._do(["calibrate", "bias", self._raw("b"), "-o", masters])
-        self._do(["calibrate", "dark", self._raw("d"), "--bias", masters, "-o", masters])
-        self._do(["calibrate", "flat", self._raw("f"), "--bias", masters, "--dark", masters, "-o", masters])
+        given = ["--bias", masters, "-o", masters]
+        self._do(["calibrate", "flat", self._raw("f"), *given], ["calibrate", "dark", self._raw("d"), *given])
 
     def correct(self) -> None:
         """The science frame, and pictures of before and after."""

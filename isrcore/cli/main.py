@@ -10,6 +10,7 @@ from contextlib import suppress
 from isrcore.cli import cameras, demo, plan, plugins, run, show
 from isrcore.cli.faults import EXIT_STATUS, FAILED, FAILURES, INTERRUPTED, OK, REFUSALS, REFUSED
 from isrcore.cli.terminal import logging_to, make_console
+from isrcore.kernels.memory import keep_freed_memory
 from isrcore.registry import Registry, RegistryError
 
 _ABOUT = """Remove the instrument signature from raw CCD frames of any camera. Cameras and corrections are
@@ -79,6 +80,7 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
 
 def _execute(arguments: argparse.Namespace) -> int:
     """Run the chosen subcommand; errors written for readers need no traceback."""
+    keep_freed_memory()
     arguments.messages = make_console(stderr=True)
     with logging_to(arguments.messages, arguments.verbose):
         try:
