@@ -47,6 +47,9 @@ def test_a_product_like_the_truth_is_good(tmp_path):
     assert found.is_good
     assert (found.sky, found.found) == (200, 1)
     assert found.clean == pytest.approx(1 - 1 / SHAPE[1])
+    # What is flagged must not look like a fault in the picture.
+    assert not found.pulls.image[:, 7].any()
+    assert found.pulls.image[:, 8].std() == pytest.approx(1, abs=0.3)
     # 60,000 pixels of noise 3.
     assert abs(found.residuals["0"]) < 4 * 3 / np.sqrt(60_000)
 

@@ -108,6 +108,7 @@ def _clipped_mean(values: Float32) -> tuple[float, float]:
 
 
 def _drawable(exposure: Exposure, pulls: Float32) -> Exposure:
-    """Pulls as an exposure; flagged pixels, which nobody vouches for, have none."""
+    """Pulls as an exposure; those of flagged pixels, which nobody vouches for, are 0."""
+    pulls[exposure.mask != 0] = 0
     pixels = MaskedImage(pulls, exposure.mask, exposure.variance, exposure.planes)
     return attrs.evolve(exposure.share(), pixels=pixels, unit="")
