@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import attrs
 from astropy import units
 from astropy.coordinates import Angle
 from astropy.time import Time
@@ -22,9 +23,10 @@ from isrcore import (
     wcs_cards,
     write_sections,
 )
+from isrcore_cfht.mosaic import mosaic_section
 
 _ARCSEC_PER_PIXEL = 0.185
-# Where a CCD's first pixel and its axes lie in the mosaic, the centre of which is the focal plane's origin.
+# Columns and rows of the mosaic.
 _MOSAIC = (23219, 19354)
 _UNKNOWN_POSITION = "GAPPT"
 
@@ -126,10 +128,7 @@ def _section_cards(detector: Detector) -> dict[str, Any]:
     cards: dict[str, Any] = {
         "DATASEC": (whole.to_section(), "Imaging area of the entire CCD in raw frame"),
         "BIASSEC": ("[0:0,0:0]", "Dual amplifiers readout - see BSECA & BSECB"),
-        "DETSEC": (
-            _mosaic_section(detector, Box.of_shape(detector.shape)),
-            "Mosaic area of the entire readout",
-        ),
+        "DETSEC": (str(mosaic_section(detector)), "Mosaic area of the entire readout"),
     }
     for amp in detector.amplifiers:
         cards |= _amplifier_sections(detector, amp)
@@ -139,32 +138,19 @@ def _section_cards(detector: Detector) -> dict[str, Any]:
 def _amplifier_sections(detector: Detector, amp: Amplifier) -> dict[str, Any]:
     """The sections of one amplifier; the observatory's overscan sections go beside its rows too."""
     data, overscan, name = amp.raw_data_box, amp.serial_overscan_box, amp.name
-    mosaic = _mosaic_section(detector, amp.box, reads_leftwards=amp.readout_corner.endswith("R"))
+    mosaic = mosaic_section(detector, amp.box)
+    if amp.readout_corner.endswith("R"):
+        mosaic = attrs.evolve(mosaic, flip_x=not mosaic.flip_x)
     rows = Box(data.y0, data.y1, amp.raw_box.x0, amp.raw_box.x1)
     columns = Box(amp.raw_box.y0, amp.raw_box.y1, overscan.x0, overscan.x1)
     return {
-        f"DETSEC{name}": (mosaic, f"Mosaic area of the {name} readout"),
+        f"DETSEC{name}": (str(mosaic), f"Mosaic area of the {name} readout"),
         f"ASEC{name}": (rows.to_section(), f"Section by {name} amplifier in raw frame"),
         f"DSEC{name}": (data.to_section(), f"Image area of {name} amplifier in raw frame"),
         f"TSEC{name}": (data.to_section(), f"Trim section of {name} amplifier = DSEC{name}"),
         f"BSEC{name}": (columns.to_section(), f"Overscan of {name} amplifier in raw frame"),
         f"CSEC{name}": (amp.box.to_section(), f"Section in full CCD after BSEC{name} cut out"),
     }
-
-
-def _mosaic_section(detector: Detector, box: Box, reads_leftwards: bool = False) -> str:
-    """Where pixels of the trimmed CCD lie in the mosaic, in the order they are read.
-
-    Ranges are reversed where the CCD is turned by 180 degrees, and columns of an amplifier at its right edge.
-    """
-    sign = -1 if round(detector.yaw_deg) % 360 == 180 else 1
-    columns = (box.x1 - 1, box.x0) if reads_leftwards else (box.x0, box.x1 - 1)
-    ends = []
-    for axis, (first, last) in enumerate((columns, (box.y0, box.y1 - 1))):
-        centre = (_MOSAIC[axis] + 1) / 2 + detector.offset_mm[axis] / detector.pixel_size_mm
-        places = (centre + sign * (pixel - detector.reference_pixel[axis]) for pixel in (first, last))
-        ends.append(":".join(str(math.floor(place + 0.5)) for place in places))
-    return f"[{ends[0]},{ends[1]}]"
 
 
 def _levels(detector: Detector, *keywords: str) -> dict[str, Any]:
