@@ -7,6 +7,7 @@ from pathlib import Path
 
 from isrcore.config import Config, ConfigError, field
 from isrcore.exposure import Exposure
+from isrcore.paths import stem
 from isrcore.pictures import Picture, describe, draw_exposure
 from isrcore.stepspecs import StepSpec
 from isrcore.task import TaskError
@@ -77,8 +78,6 @@ class DebugViews:
 
 def _stem(exposure: Exposure) -> str:
     """The file of the exposure without endings, and its detector."""
-    file = Path(exposure.source).name.partition("[")[0] or "exposure"
-    for ending in (".fz", ".gz", ".fits", ".fit", ".fts"):
-        file = file.removesuffix(ending)
+    file = stem(Path(Path(exposure.source).name.partition("[")[0] or "exposure"))
     detector = exposure.detector.name
     return file if file.endswith(f"_{detector}") else f"{file}_{detector}"

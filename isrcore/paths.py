@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 _WILDCARDS = frozenset("*?[")
+_ENDINGS = (".fz", ".gz", ".fits", ".fit", ".fts")
 
 
 class PathsError(ValueError):
@@ -36,3 +37,11 @@ def matches(text: str) -> list[Path]:
         return [path]
     anchor = Path(path.anchor)
     return sorted(anchor.glob(str(path.relative_to(anchor))))
+
+
+def stem(path: Path) -> str:
+    """The name without the endings of FITS files."""
+    name = path.name
+    while name.lower().endswith(_ENDINGS):
+        name = name[: name.rindex(".")]
+    return name

@@ -64,6 +64,7 @@ class Registry:
         self._manager.check_pending()
         self._versions = dict(versions or {})
         self._failures = dict(failures or {})
+        self._curated: dict[str, dict[str, Any]] = {}
         problems = sorted(self._problems())
         if problems:
             raise RegistryError("plugins contradict each other\n  " + "\n  ".join(problems))
@@ -250,11 +251,13 @@ class Registry:
                 implementation.function(**{name: arguments[name] for name in implementation.argnames})
 
     def curated_calibrations(self, camera: Camera) -> dict[str, Any]:
-        """Calibrations that ship with a camera: kind -> detector name -> value."""
-        found: dict[str, Any] = {}
-        for _, calibrations in self._results("isr_curated_calibrations", camera=camera):
-            found.update(calibrations)
-        return found
+        """Calibrations that ship with a camera: kind -> detector name -> value. Read once, they are kept."""
+        if camera.name not in self._curated:
+            found: dict[str, Any] = {}
+            for _, calibrations in self._results("isr_curated_calibrations", camera=camera):
+                found.update(calibrations)
+            self._curated[camera.name] = found
+        return self._curated[camera.name]
 
     def add_commands(self, subcommands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         """Let plugins add subcommands."""

@@ -10,8 +10,7 @@ from isrcore.atomic import UNFINISHED
 from isrcore.cli.batch import Unit
 from isrcore.cli.faults import CommandError
 from isrcore.fits import FitsError, check_writable
-
-_ENDINGS = (".fz", ".gz", ".fits", ".fit", ".fts")
+from isrcore.paths import stem
 
 
 def assign_products(units: list[Unit], arguments: argparse.Namespace) -> dict[Unit, Path]:
@@ -37,14 +36,6 @@ def assign_products(units: list[Unit], arguments: argparse.Namespace) -> dict[Un
 def is_file(output: Path) -> bool:
     """Whether the output names a product rather than a folder."""
     return output.name.endswith((".fits", ".fits.fz")) and not output.is_dir()
-
-
-def stem(path: Path) -> str:
-    """The name without the endings of FITS files."""
-    name = path.name
-    while name.lower().endswith(_ENDINGS):
-        name = name[: name.rindex(".")]
-    return name
 
 
 def report_path(output: Path) -> Path:

@@ -16,7 +16,6 @@ class Shelf:
 
     def __init__(self, registry: Registry, files: Mapping[str, CalibrationFiles]) -> None:
         self._registry, self._files = registry, files
-        self._curated: dict[str, dict[str, Any]] = {}
         self._owner: tuple[Any, ...] = ()
         self._loaded: dict[str, Any] = {}
 
@@ -56,11 +55,10 @@ class Shelf:
 
     def _curated_for(self, camera: str, detector: str) -> dict[str, Any]:
         """Calibrations that ship with the camera and for which no files were given."""
-        if camera not in self._curated:
-            self._curated[camera] = self._registry.curated_calibrations(self._registry.camera(camera))
+        shipped = self._registry.curated_calibrations(self._registry.camera(camera))
         return {
             kind: values[detector]
-            for kind, values in self._curated[camera].items()
+            for kind, values in shipped.items()
             if kind not in self._files and detector in values
         }
 

@@ -10,9 +10,9 @@ import attrs
 
 from isrcore.camera import Detector
 from isrcore.cli.faults import CommandError, reason_of
-from isrcore.cli.products import stem
 from isrcore.exposure import Exposure
 from isrcore.fits import read_exposure, survey_exposure
+from isrcore.paths import stem
 from isrcore.raw import RawSource
 from isrcore.registry import Registry
 

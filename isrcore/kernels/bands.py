@@ -17,8 +17,10 @@ def row_bands(height: int, rows: int) -> list[slice]:
 def map_bands(bands: Sequence[slice], make_look: Callable[[], Callable[[slice], R]], threads: int) -> list[R]:
     """What a look at every band gives, in order of the bands, whoever looked at which.
 
-    ``make_look`` is called once by every thread, for memory of its own; the calling thread works too.
+    ``make_look`` is called once by every thread, for memory of its own. The calling thread works too:
+    it is awake, and its core has the data at hand.
     """
+    # All take from one supply: a thread whose core is busy elsewhere leaves its bands to the others.
     left, found = iter(enumerate(bands)), dict[int, R]()
 
     def work() -> None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 
 import attrs
 import numpy as np
 import numpy.typing as npt
 
+from isrcore.kernels.bands import map_bands, row_bands
 from isrcore.kernels.joining import expanded
 from isrcore.kernels.reference import Work, run_rows
 
@@ -40,21 +40,10 @@ class Tiled:
 
     def _spread(self, work: Work, rows: int) -> npt.NDArray[np.int64]:
         """Do the work in bands of ``rows`` rows, shared among the threads."""
-        starts = iter(range(0, work.height, rows))
-        if self.threads == 1:
-            return _run(work, rows, starts)
-        # All take from one supply: a thread whose core is busy elsewhere leaves its bands to the others.
-        # This thread works too: it is awake, and its core has the data at hand.
-        with ThreadPoolExecutor(self.threads - 1) as pool:
-            others = [pool.submit(_run, work, rows, starts) for _ in range(self.threads - 1)]
-            mine = _run(work, rows, starts)
-            return np.asarray(mine + sum(other.result() for other in others), dtype=np.int64)
 
+        def make_look() -> Callable[[slice], npt.NDArray[np.int64]]:
+            scratch = np.empty(rows * work.width, np.float32)
+            return lambda band: run_rows(work, band.start, band.stop, scratch)
 
-def _run(work: Work, rows: int, starts: Iterator[int]) -> npt.NDArray[np.int64]:
-    """The bands that start at the rows that ``starts`` still gives, one after the other."""
-    scratch = np.empty(rows * work.width, np.float32)
-    flagged = np.zeros(len(work.placed), np.int64)
-    for y0 in starts:
-        flagged += run_rows(work, y0, min(y0 + rows, work.height), scratch)
-    return flagged
+        counts = map_bands(row_bands(work.height, rows), make_look, self.threads)
+        return sum(counts, start=np.zeros(len(work.placed), np.int64))
