@@ -14,6 +14,7 @@ from isrcore.geometry import Box
 from isrcore.image import MaskedImage, MaskPlanes
 from isrcore.kernels.reference import Work, execute
 from isrcore.step import Skip
+from isrcore.stepspecs import StepSpec
 
 # What a missing border of a calibration is filled with: the value that changes nothing.
 _MULTIPLICATIVE = frozenset({"flat", "illumination"})
@@ -52,8 +53,9 @@ class Alignment:
 class Calibrations:
     """Usable calibrations by kind, and for those that were refused the reason.
 
-    Frames (bias, dark, flat ...) are `Exposure` values in the geometry and mask planes of the exposure;
-    other kinds (defects ...) are as given. ``absent`` says of kinds why there is none for this exposure.
+    Frames (bias, dark, flat ...) are `Exposure` values in the geometry and mask planes of the exposure, or
+    tuples of several (fringes); other kinds (defects ...) are as given. ``absent`` says of kinds why
+    there is none for this exposure.
     """
 
     values: Mapping[str, Any] = attrs.field(factory=dict)
@@ -104,6 +106,15 @@ class Calibrations:
         frame: Exposure = self.values[kind]
         return frame
 
+    def frames(self, kind: str) -> tuple[Exposure, ...]:
+        """The calibration frames of a kind of which there may be several. Raises LookupError as `frame`."""
+        value = self.frame(kind) if kind not in self.values else self.values[kind]
+        return (value,) if isinstance(value, Exposure) else tuple(value)
+
+    def used_by(self, spec: StepSpec) -> tuple[str, ...]:
+        """Kinds that a step reads here, in order: those it needs, and those it accepts and was given."""
+        return tuple(sorted(spec.calibrations | {kind for kind in spec.accepts if self.offers(kind)}))
+
     def reason(self, kind: str) -> str:
         """Why a calibration was refused or is absent, as the tail of a message; empty when it is neither."""
         why = self.refused.get(kind) or self.absent.get(kind)
@@ -120,9 +131,7 @@ class Calibrations:
 
     def planes(self) -> Iterable[str]:
         """Mask planes that the frames use."""
-        return {
-            name for value in self.values.values() if isinstance(value, Exposure) for name in value.planes
-        }
+        return plane_names(self.values)
 
 
 def _chosen(value: Any, exposure: Exposure, config: Any) -> Any:
@@ -132,7 +141,8 @@ def _chosen(value: Any, exposure: Exposure, config: Any) -> Any:
 
 def plane_names(inputs: Mapping[str, Any]) -> set[str]:
     """Mask planes that frames among the inputs use."""
-    frames = (value for value in inputs.values() if isinstance(value, Exposure | MaskedImage))
+    listed = (value if isinstance(value, list | tuple) else [value] for value in inputs.values())
+    frames = (one for values in listed for one in values if isinstance(one, Exposure | MaskedImage))
     return {name for frame in frames for name in frame.planes}
 
 
@@ -148,6 +158,8 @@ class _Aligner:
         """The calibration in the exposure's geometry and planes. Raises `CalibrationError`."""
         if kind == "defects":
             return value if isinstance(value, Defects) else Defects.from_iterable(value)
+        if isinstance(value, list | tuple):
+            return tuple(self.align(kind, one) for one in value)
         if isinstance(value, MaskedImage):
             value = attrs.evolve(self._bare(value), source="")
         if not isinstance(value, Exposure):

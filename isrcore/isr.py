@@ -163,7 +163,7 @@ class IsrTask(Task):
 
     def _kinds(self) -> frozenset[str]:
         """The kinds of calibration that steps read."""
-        return frozenset({"defects"}).union(*(spec.calibrations for spec in self.registry.specs.values()))
+        return frozenset({"defects"}).union(*(spec.kinds for spec in self.registry.specs.values()))
 
     def _checked(self, exposure: Exposure, inputs: dict[str, Any], steps: list[Step]) -> Calibrations:
         """Calibrations that fit the exposure."""

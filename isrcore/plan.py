@@ -216,6 +216,7 @@ def _order(active: list[PlannedStep]) -> tuple[list[PlannedStep], list[str]]:
         }
         for planned in active
     }
+    _let_later_facts_wait(active, waits, providers)
     _let_units_wait(active, waits)
     names = _topological(waits)
     if len(names) < len(waits):
@@ -223,6 +224,15 @@ def _order(active: list[PlannedStep]) -> tuple[list[PlannedStep], list[str]]:
         problems.append(f"these steps wait for each other: {circle}")
     by_name = {planned.spec.name: planned for planned in active}
     return [by_name[name] for name in names], problems
+
+
+def _let_later_facts_wait(
+    active: list[PlannedStep], waits: dict[str, set[str]], providers: dict[str, str]
+) -> None:
+    """Who provides a fact waits for the steps that must come before it holds."""
+    for planned in active:
+        for fact in sorted(planned.spec.before & providers.keys()):
+            waits[providers[fact]].add(planned.spec.name)
 
 
 def _let_units_wait(active: list[PlannedStep], waits: dict[str, set[str]]) -> None:
@@ -282,7 +292,7 @@ def _walk(
         problems += _contract_problems(planned, facts, unit, skipped)
         problems += _calibration_problems(planned, calibrations)
         problems += [f"step '{spec.name}': {p}" for p in planned.step.problems(exposure, calibrations)]
-        labels = tuple(calibrations.label(kind) for kind in sorted(spec.calibrations))
+        labels = tuple(calibrations.label(kind) for kind in calibrations.used_by(spec))
         yield attrs.evolve(planned, facts=facts, unit=unit, calibrations=labels)
         facts, unit = facts | spec.provides, spec.unit_out or unit
 
@@ -290,7 +300,7 @@ def _walk(
 def _contract_problems(
     planned: PlannedStep, facts: frozenset[str], unit: str, skipped: list[PlannedStep]
 ) -> Iterator[str]:
-    """Unmet facts, a second application, a unit that does not fit."""
+    """Unmet facts, a second application, a step too late, a unit that does not fit."""
     spec = planned.spec
     if spec.once and spec.provides & facts:
         fact = min(spec.provides & facts)
@@ -304,6 +314,8 @@ def _contract_problems(
         givers = [f"'{s.spec.name}' is skipped ({s.reason})" for s in skipped if fact in s.spec.provides]
         why = "; ".join(givers) or "no planned step provides it"
         yield f"step '{spec.name}' needs the exposure to be '{fact}': {why}"
+    for fact in sorted(spec.before & facts):
+        yield f"step '{spec.name}' comes too late: the exposure is '{fact}' already"
     if spec.unit_in is not None and unit != spec.unit_in:
         yield f"step '{spec.name}' works in {spec.unit_in!r}, the exposure is in {unit!r}"
 
@@ -311,6 +323,8 @@ def _contract_problems(
 def _calibration_problems(planned: PlannedStep, calibrations: Calibrations) -> Iterator[str]:
     """Calibrations that are missing or were refused."""
     flag = planned.spec.flag
+    for kind in sorted(planned.spec.accepts & calibrations.refused.keys()):
+        yield f"step '{planned.spec.name}' cannot use '{kind}'{calibrations.reason(kind)}"
     for kind in sorted(planned.spec.calibrations):
         if calibrations.offers(kind):
             continue

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cached_property
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
@@ -126,6 +126,11 @@ class Registry:
     def specs(self) -> dict[str, StepSpec]:
         """Contracts by step name."""
         return {step.spec.name: step.spec for _, step in self.steps}
+
+    @cached_property
+    def readers(self) -> dict[str, Callable[[Path, str], Any]]:
+        """How calibrations that are no frames are read, by kind: functions of path and detector name."""
+        return {kind: reader for _, step in self.steps for kind, reader in step.readers.items()}
 
     def camera(self, name: str) -> Camera:
         """The camera of that name. Raises `RegistryError` naming those there are and plugins that failed."""
@@ -279,10 +284,11 @@ class Registry:
         yield from self._repeated_cameras()
         yield from self._differing_contracts()
         yield from self._bad_names()
+        yield from self._rival_readers()
         specs = {**STANDARD, **self.specs}
         known = GIVEN_FACTS.union(*(spec.provides for spec in specs.values()))
         for spec in specs.values():
-            for fact in sorted((spec.requires | spec.after) - known):
+            for fact in sorted((spec.requires | spec.after | spec.before) - known):
                 yield f"step '{spec.name}' waits for fact '{fact}', which no known step provides"
 
     def _repeated_cameras(self) -> Iterator[str]:
@@ -299,6 +305,15 @@ class Registry:
             first, spec = seen.setdefault(step.spec.name, (plugin, step.spec))
             if spec != step.spec:
                 yield f"step '{spec.name}' has different contracts in plugins {first!r} and {plugin!r}"
+
+    def _rival_readers(self) -> Iterator[str]:
+        readers: dict[str, tuple[str, Any]] = {}
+        for plugin, step in self.steps:
+            for kind, reader in step.readers.items():
+                first, other = readers.setdefault(kind, (plugin, reader))
+                if other != reader:
+                    names = " and ".join(map(repr, sorted((first, plugin))))
+                    yield f"files with {kind!r} are read differently by plugins {names}"
 
     def _bad_names(self) -> Iterator[str]:
         methods = {name for name in dir(Step) if not name.startswith("_")}

@@ -28,9 +28,11 @@ from isrcore.kernels.reference import Placed, Work
 from isrcore.kernels.tiled import Tiled
 from isrcore.plan import Plan, PlannedStep
 from isrcore.step import AmpView, PixelStep, StepError
+from isrcore.stepspecs import CHARGE
 
-# Steps that correct what electronics do to charge that is collected already.
-_ELECTRONICS = frozenset({"assembly", "bias", "crosstalk", "linearity", "overscan", "variance"})
+# Facts of steps that correct what happens to charge while and after it is collected: its noise is drawn
+# before any of them is undone.
+_COLLECTED = CHARGE | {"assembled", "brighter-fatter-corrected"}
 
 # Rows that random numbers are drawn for at a time: numpy draws them in float64 and int64.
 _BAND = 128
@@ -204,7 +206,7 @@ class Simulation:
 
     def step_back(self, planned: PlannedStep, hits: Hits | None = None) -> None:
         """Undo one step of a plan; noise is added before the step whose place is after it."""
-        if planned.spec.name in _ELECTRONICS and not self._is_collected:
+        if planned.spec.provides & _COLLECTED and not self._is_collected:
             self._collect(hits)
         if "converted" in planned.spec.provides and self.readout.has_noise:
             self._add_read_noise()

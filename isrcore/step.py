@@ -7,6 +7,7 @@ A `PixelStep` declares operations and never loops over arrays; a `GatherStep` mo
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import attrs
@@ -136,6 +137,10 @@ class Step(Task):
 
     spec: ClassVar[StepSpec]
     camera: ClassVar[str] = ""
+
+    #: How files with calibrations are read that are no frames: by kind, a function of path and detector name.
+    #: It raises ValueError or OSError, saying what is wrong with the file.
+    readers: ClassVar[Mapping[str, Callable[[Path, str], Any]]] = {}
 
     #: Whether `run` writes pixels or flags: then it never gets those of the exposure somebody gave.
     changes_pixels: ClassVar[bool] = True

@@ -23,9 +23,11 @@ class StepSpec:
 
     ``flag`` is its switch in the config, literally ("doDark"; None = always on) and ``is_on`` that switch's
     default. ``requires`` are facts that must hold, ``after`` facts to wait for if a planned step provides
-    them, ``provides`` facts that hold afterwards. ``calibrations`` are the kinds it reads, ``planes`` the
-    mask planes it may set. ``unit_in`` None accepts any unit; ``unit_out`` None keeps it. ``once`` refuses a
-    second application. ``reach`` is how many pixels a pixel's influence extends (None = the whole detector).
+    them, ``before`` facts that must not hold yet: who provides them waits. ``provides`` are facts that hold
+    afterwards. ``calibrations`` are the kinds it needs, ``accepts`` further kinds that it uses where they are
+    given, ``planes`` the mask planes it may set. ``unit_in`` None accepts any unit; ``unit_out`` None keeps
+    it. ``once`` refuses a second application. ``reach`` is how many pixels a pixel's influence extends (None
+    = the whole detector).
     """
 
     name: str
@@ -34,13 +36,20 @@ class StepSpec:
     is_on: bool = False
     requires: frozenset[str] = attrs.field(default=frozenset(), converter=_facts)
     after: frozenset[str] = attrs.field(default=frozenset(), converter=_facts)
+    before: frozenset[str] = attrs.field(default=frozenset(), converter=_facts)
     provides: frozenset[str] = attrs.field(default=frozenset(), converter=_facts)
     calibrations: frozenset[str] = attrs.field(default=frozenset(), converter=_facts)
+    accepts: frozenset[str] = attrs.field(default=frozenset(), converter=_facts)
     planes: frozenset[str] = attrs.field(default=frozenset(), converter=_facts)
     unit_in: str | None = None
     unit_out: str | None = None
     once: bool = False
     reach: int | None = 0
+
+    @property
+    def kinds(self) -> frozenset[str]:
+        """Every kind of calibration it reads."""
+        return self.calibrations | self.accepts
 
 
 #: Facts that readers and the planner state, rather than steps: float pixels.
@@ -152,17 +161,102 @@ EDGES = StepSpec(
     provides={"edges-flagged"},
     planes={"SUSPECT"},
 )
+LINEARITY = StepSpec(
+    name="linearity",
+    flag="doLinearize",
+    is_on=True,
+    doc="Make the response of every amplifier proportional to the charge.",
+    requires={"converted", "assembled"},
+    after={"overscan-subtracted", "bias-subtracted", "variance-set"},
+    provides={"linearized"},
+    accepts={"linearizer"},
+    unit_in="adu",
+    once=True,
+)
+CROSSTALK = StepSpec(
+    name="crosstalk",
+    flag="doCrosstalk",
+    doc="Subtract what other amplifiers' signals leave in an amplifier.",
+    requires={"converted", "assembled"},
+    after={"overscan-subtracted", "bias-subtracted", "variance-set", "linearized"},
+    provides={"crosstalk-corrected"},
+    calibrations={"crosstalk"},
+    accepts={"crosstalkSources"},
+    planes={"CROSSTALK"},
+    unit_in="adu",
+    once=True,
+    reach=None,
+)
+DEFERRED_CHARGE = StepSpec(
+    name="deferredCharge",
+    flag="doDeferredCharge",
+    doc="Put charge back that lagged behind while rows were read out.",
+    requires={"converted", "assembled", "levels-known"},
+    after={"overscan-subtracted", "bias-subtracted", "variance-set", "linearized", "crosstalk-corrected"},
+    provides={"deferred-charge-corrected"},
+    calibrations={"deferredCharge"},
+    unit_in="adu",
+    once=True,
+    reach=None,
+)
+MASKING = StepSpec(
+    name="masking",
+    flag="doCameraSpecificMasking",
+    doc="Flag what only the camera's own plugin knows to be bad.",
+    requires={"converted", "assembled"},
+    after={"variance-set", "defects-flagged", "edges-flagged"},
+    provides={"camera-masked"},
+    planes={"BAD", "SUSPECT"},
+    reach=None,
+)
+#: Facts of what undoes the electronics and the transfer of charge: from here on pixels hold charge.
+CHARGE = frozenset(
+    {
+        "bias-subtracted",
+        "crosstalk-corrected",
+        "deferred-charge-corrected",
+        "linearized",
+        "overscan-subtracted",
+        "variance-set",
+    }
+)
+BRIGHTER_FATTER = StepSpec(
+    name="brighterFatter",
+    flag="doBrighterFatter",
+    doc="Put charge back that bright pixels pushed into their neighbours.",
+    requires={"converted", "assembled", "levels-known"},
+    after=CHARGE | {"saturation-flagged", "defects-flagged", "edges-flagged", "camera-masked"},
+    provides={"brighter-fatter-corrected"},
+    calibrations={"bfKernel"},
+    accepts={"bfGains"},
+    planes={"EDGE"},
+    unit_in="adu",
+    once=True,
+    reach=None,
+)
 DARK = StepSpec(
     name="dark",
     flag="doDark",
     is_on=True,
     doc="Subtract the dark frame, scaled to the exposure's dark time.",
     requires={"converted", "assembled"},
-    after={"bias-subtracted", "variance-set", "defects-flagged", "edges-flagged"},
+    after=CHARGE | {"brighter-fatter-corrected", "defects-flagged", "edges-flagged"},
     provides={"dark-subtracted"},
     calibrations={"dark"},
     unit_in="adu",
     once=True,
+)
+STRAY_LIGHT = StepSpec(
+    name="strayLight",
+    flag="doStrayLight",
+    doc="Subtract light that did not come through the optics.",
+    requires={"converted", "assembled"},
+    after=CHARGE | {"brighter-fatter-corrected", "dark-subtracted"},
+    provides={"stray-light-subtracted"},
+    calibrations={"strayLightData"},
+    unit_in="adu",
+    once=True,
+    reach=None,
 )
 FLAT = StepSpec(
     name="flat",
@@ -170,7 +264,7 @@ FLAT = StepSpec(
     is_on=True,
     doc="Divide by the flat field.",
     requires={"converted", "assembled"},
-    after={"bias-subtracted", "variance-set", "dark-subtracted"},
+    after=CHARGE | {"brighter-fatter-corrected", "dark-subtracted", "stray-light-subtracted"},
     provides={"flat-fielded"},
     calibrations={"flat"},
     once=True,
@@ -180,25 +274,64 @@ GAINS = StepSpec(
     flag="doApplyGains",
     doc="Turn adu into electrons.",
     requires={"converted", "levels-known"},
-    after={"assembled", "variance-set", "dark-subtracted", "flat-fielded"},
+    after=CHARGE | {"assembled", "dark-subtracted", "flat-fielded"},
     provides={"gains-applied"},
     unit_in="adu",
     unit_out="electron",
     once=True,
     reach=None,
 )
-#: Facts of all arithmetic on pixels: what looks at finished pixels waits for them.
-ARITHMETIC = frozenset(
-    {
-        "assembled",
-        "bias-subtracted",
+FRINGE = StepSpec(
+    name="fringe",
+    flag="doFringe",
+    is_on=True,
+    doc="Subtract interference fringes of the night sky, scaled to those in the image.",
+    requires={"converted", "assembled"},
+    after=CHARGE
+    | {
+        "brighter-fatter-corrected",
         "dark-subtracted",
         "flat-fielded",
         "gains-applied",
-        "overscan-subtracted",
-        "variance-set",
-    }
+        "stray-light-subtracted",
+    },
+    provides={"fringe-subtracted"},
+    calibrations={"fringes"},
+    once=True,
+    reach=None,
 )
+ILLUMINATION = StepSpec(
+    name="illumination",
+    flag="doIlluminationCorrection",
+    doc="Divide by the illumination correction: what the flat field got wrong on large scales.",
+    requires={"converted", "assembled"},
+    after={"flat-fielded", "fringe-subtracted", "gains-applied"},
+    provides={"illumination-corrected"},
+    calibrations={"illumMaskedImage"},
+    once=True,
+)
+_FLUX = CHARGE | {
+    "assembled",
+    "brighter-fatter-corrected",
+    "dark-subtracted",
+    "flat-fielded",
+    "fringe-subtracted",
+    "gains-applied",
+    "illumination-corrected",
+    "stray-light-subtracted",
+}
+AMP_OFFSET = StepSpec(
+    name="ampOffset",
+    flag="doAmpOffset",
+    doc="Make the sky of neighbouring amplifiers agree where they meet.",
+    requires={"converted", "assembled"},
+    after=_FLUX,
+    provides={"amplifier-offsets-subtracted"},
+    once=True,
+    reach=None,
+)
+#: Facts of all arithmetic on pixels: what looks at finished pixels waits for them.
+ARITHMETIC = _FLUX | {"amplifier-offsets-subtracted"}
 NAN_FLAGS = StepSpec(
     name="nanFlags",
     flag="doNanMasking",
@@ -221,13 +354,59 @@ TRAILS = StepSpec(
     planes={"SAT"},
     reach=4,
 )
+VIGNETTE = StepSpec(
+    name="vignette",
+    flag="doVignette",
+    doc="Say which part of the detector the optics reach, and flag the rest.",
+    requires={"converted", "assembled"},
+    after=ARITHMETIC,
+    provides={"vignetting-known"},
+    planes={"NO_DATA"},
+)
+TRANSMISSION = StepSpec(
+    name="transmission",
+    flag="doAttachTransmissionCurve",
+    doc="Attach the throughput of atmosphere, optics, filter and sensor.",
+    after=ARITHMETIC,
+    provides={"transmission-attached"},
+    accepts={"opticsTransmission", "filterTransmission", "sensorTransmission", "atmosphereTransmission"},
+)
+COSMIC_RAYS = StepSpec(
+    name="cosmicRays",
+    flag="doCosmicRays",
+    doc="Flag pixels that particles have hit.",
+    requires={"converted", "assembled"},
+    after=ARITHMETIC | {"nan-flagged", "defects-flagged", "trails-widened", "saturation-flagged"},
+    provides={"cosmic-rays-flagged"},
+    planes={"CR"},
+    reach=None,
+)
+VARIANCE_BUDGET = StepSpec(
+    name="varianceBudget",
+    flag="doVarianceBudget",
+    doc="Tell how much of the variance each source of noise brought in, amplifier by amplifier.",
+    requires={"converted", "assembled", "variance-set", "levels-known"},
+    after=ARITHMETIC | {"nan-flagged", "defects-flagged", "trails-widened", "cosmic-rays-flagged"},
+    provides={"variance-budgeted"},
+    reach=None,
+)
+#: Facts of arithmetic and of all that flags pixels: what replaces flagged pixels waits for them.
+FLAGS = ARITHMETIC | {
+    "camera-masked",
+    "cosmic-rays-flagged",
+    "defects-flagged",
+    "edges-flagged",
+    "nan-flagged",
+    "trails-widened",
+    "vignetting-known",
+}
 BAD_REGIONS = StepSpec(
     name="badRegions",
     flag="doSetBadRegions",
     is_on=True,
     doc="Give bad pixels that nothing interpolates the level of the good ones.",
     requires={"converted", "assembled"},
-    after=ARITHMETIC | {"defects-flagged", "nan-flagged", "trails-widened"},
+    after=FLAGS | {"variance-budgeted"},
     provides={"bad-regions-set"},
     reach=None,
 )
@@ -237,7 +416,7 @@ INTERPOLATION = StepSpec(
     is_on=True,
     doc="Replace flagged pixels by a weighted mean of the good pixels beside them in their row.",
     requires={"converted", "assembled"},
-    after=ARITHMETIC | {"bad-regions-set", "defects-flagged", "nan-flagged", "trails-widened"},
+    after=FLAGS | {"bad-regions-set", "variance-budgeted"},
     provides={"interpolated"},
     planes={"INTRP"},
     reach=None,
@@ -251,29 +430,51 @@ BACKGROUND = StepSpec(
     provides={"background-measured"},
     reach=None,
 )
+ZERO_POINT = StepSpec(
+    name="zeroPoint",
+    flag="doRoughZeroPoint",
+    is_on=True,
+    doc="Say what a count is worth in flux, roughly: from the filter and the exposure time alone.",
+    after=ARITHMETIC | {"interpolated"},
+    provides={"zero-point-set"},
+)
 
 #: The standard vocabulary, by name.
 STANDARD = {
     spec.name: spec
     for spec in (
         AMPLIFIER_MASK,
+        AMP_OFFSET,
         ASSEMBLY,
         BACKGROUND,
         BAD_REGIONS,
         BIAS,
+        BRIGHTER_FATTER,
         CONVERSION,
+        COSMIC_RAYS,
+        CROSSTALK,
         DARK,
         DEFECTS,
+        DEFERRED_CHARGE,
         EDGES,
         FLAT,
+        FRINGE,
         GAINS,
+        ILLUMINATION,
         INTERPOLATION,
         LEVELS,
+        LINEARITY,
+        MASKING,
         NAN_FLAGS,
         OVERSCAN,
         SATURATION,
+        STRAY_LIGHT,
         SUSPECT,
         TRAILS,
+        TRANSMISSION,
         VARIANCE,
+        VARIANCE_BUDGET,
+        VIGNETTE,
+        ZERO_POINT,
     )
 }

@@ -69,6 +69,38 @@ def test_providers_come_before_those_that_wait_and_ties_go_by_name() -> None:
     assert names(plan_of(*steps)) == names(plan_of(*reversed(steps))) == ["c", "a", "b", "d"]
 
 
+def test_who_provides_a_fact_waits_for_steps_that_must_come_before_it() -> None:
+    steps = [
+        step_of("a", provides={"a-done"}),
+        step_of("b", before={"a-done"}),
+        step_of("c", after={"a-done"}),
+    ]
+    assert names(plan_of(*steps)) == names(plan_of(*reversed(steps))) == ["b", "a", "c"]
+
+
+def test_a_step_whose_time_has_passed_is_refused() -> None:
+    done = attrs.evolve(RAW, facts=frozenset({"a-done"}))
+    with pytest.raises(PlanError, match="step 'b' comes too late: the exposure is 'a-done' already"):
+        plan_of(step_of("b", before={"a-done"}), exposure=done)
+
+
+def test_steps_that_must_come_before_each_other_are_refused() -> None:
+    steps = [
+        step_of("a", provides={"a-done"}, before={"b-done"}),
+        step_of("b", provides={"b-done"}, before={"a-done"}),
+    ]
+    with pytest.raises(PlanError, match="these steps wait for each other: a, b"):
+        plan_of(*steps)
+
+
+def test_a_calibration_that_is_used_if_given_is_no_problem_unless_refused() -> None:
+    step = step_of("a", accepts={"table"})
+    assert plan([step], RAW, Calibrations({"table": 1})).steps[0].calibrations == ("in memory",)
+    assert plan([step], RAW, Calibrations()).steps[0].calibrations == ()
+    with pytest.raises(PlanError, match="step 'a' cannot use 'table': it is torn"):
+        plan([step], RAW, Calibrations(refused={"table": "it is torn"}))
+
+
 def test_a_fact_that_nobody_planned_provides_is_not_waited_for() -> None:
     assert names(plan_of(step_of("a", after={"z-done"}), step_of("b"))) == ["a", "b"]
 

@@ -84,6 +84,20 @@ def test_a_camera_s_own_step_comes_first_and_a_choice_is_never_guessed() -> None
         both.implementation("dust")
 
 
+def test_tables_are_read_by_the_steps_that_use_them() -> None:
+    class Reading(PixelStep):
+        spec, readers = GLOW, {"lamps": lambda path, detector: (path, detector)}
+
+    registry = Registry({"a": Bringing(Reading)})
+    assert registry.readers["lamps"](Path("x"), "ccd0") == (Path("x"), "ccd0")
+
+    class Other(Reading):
+        readers = {"lamps": lambda path, detector: None}  # noqa: RUF012
+
+    with pytest.raises(RegistryError, match="files with 'lamps' are read differently by plugins 'a' and 'b'"):
+        Registry({"a": Bringing(Reading), "b": Bringing(Other)})
+
+
 def spec_with(**changes: Any) -> type[Step]:
     class Made(PixelStep):
         spec = StepSpec(**{"name": "lampGlow", "doc": "Other.", **changes})

@@ -114,8 +114,12 @@ def contract_rows(spec: StepSpec, registry: Registry) -> Iterator[tuple[str, str
     )
     yield "needs the exposure to be", code(sorted(spec.requires))
     yield "waits, if planned, for", code(sorted(spec.after))
+    if spec.before:
+        yield "must come before it is", code(sorted(spec.before))
     yield "afterwards it is", code(sorted(spec.provides))
-    yield "calibrations", code(sorted(spec.calibrations))
+    yield "calibrations it needs", code(sorted(spec.calibrations))
+    if spec.accepts:
+        yield "calibrations it uses if given", code(sorted(spec.accepts))
     yield "mask planes it may set", code(sorted(spec.planes))
     unit_in, unit_out = code(filter(None, [spec.unit_in]), "any"), code(filter(None, [spec.unit_out]), "same")
     yield "unit before → after", f"{unit_in} → {unit_out}"

@@ -75,7 +75,8 @@ class Batch:
         """The files of every kind that was given."""
         for kind in calibration_flags(self.registry):
             texts = getattr(self.arguments, kind)
-            for files in _collect(problems, CalibrationFiles.find, kind, texts) if texts else ():
+            is_table = kind in self.registry.readers
+            for files in _collect(problems, CalibrationFiles.find, kind, texts, is_table) if texts else ():
                 yield kind, files
 
     def _survey(self, path: Path) -> Iterator[Unit]:

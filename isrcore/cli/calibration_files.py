@@ -12,14 +12,13 @@ import attrs
 from astropy.io import fits
 
 from isrcore.cli.faults import CommandError
-from isrcore.defects import Defects
+from isrcore.exposure import Exposure
 from isrcore.fits import read_exposure
 from isrcore.paths import matches
 from isrcore.raw import RawError, RawSource
 from isrcore.registry import Registry
 
 _PRODUCTS = ("*.fits", "*.fits.fz")
-_DEFECTS = "defects"
 
 
 @attrs.frozen
@@ -52,11 +51,11 @@ class CalibrationFiles:
     kind: str
     products: tuple[Product, ...]
     is_single: bool = False
-    _kept: dict[str, Defects] = attrs.field(factory=dict, init=False, eq=False, repr=False)
+    _kept: dict[str, Any] = attrs.field(factory=dict, init=False, eq=False, repr=False)
 
     @classmethod
-    def find(cls, kind: str, texts: Iterable[str]) -> CalibrationFiles:
-        """The files that paths, folders and patterns stand for.
+    def find(cls, kind: str, texts: Iterable[str], is_table: bool = False) -> CalibrationFiles:
+        """The files that paths, folders and patterns stand for; files of tables are named by detector.
 
         Raises `CommandError` listing what is not there and what is there twice for one detector.
         """
@@ -66,11 +65,11 @@ class CalibrationFiles:
         products: list[Product] = []
         for path, text in paths.items():
             if path.is_dir():
-                inside = _inside(kind, path)
+                inside = _inside(kind, path, is_table)
                 products += inside
                 problems += [] if inside else [f"folder {text!r} holds no {kind}"]
             elif path.is_file():
-                products.append(_described(kind, path))
+                products.append(_described(kind, path, is_table))
             else:
                 problems.append(f"{text!r} does not exist")
         problems += _repeated(products)
@@ -80,17 +79,18 @@ class CalibrationFiles:
         return cls(kind, tuple(products), is_single)
 
     def load(self, detector: str, registry: Registry) -> Any:
-        """The calibration for a detector. Raises as `path_of`, and `FitsError`, `DefectsError` or RawError.
+        """The calibration for a detector. Raises as `path_of`, `FitsError`, RawError or what readers raise.
 
-        A product of isrcore, a table of defects, or a file in a format that the plugin of a camera knows,
-        which may hold all its detectors.
+        A product of isrcore, a table that a step reads, or a file in a format that the plugin of a camera
+        knows, which may hold all its detectors.
         """
         path = self.path_of(detector)
         if detector not in self._kept:
             found = self._of_camera(path, detector, registry)
             if found is None:
-                found = Defects.read(path) if self.kind == _DEFECTS else read_exposure(path)
-            if not isinstance(found, Defects):
+                reader = registry.readers.get(self.kind)
+                found = read_exposure(path) if reader is None else reader(path, detector)
+            if isinstance(found, Exposure):
                 return found
             # Small, and slow to read from a compressed file: kept for the run that follows the plan.
             self._kept[detector] = found
@@ -129,18 +129,18 @@ def _source_of(path: Path) -> RawSource | None:
         return None
 
 
-def _inside(kind: str, folder: Path) -> list[Product]:
+def _inside(kind: str, folder: Path, is_table: bool) -> list[Product]:
     """The files of a folder that are of this kind."""
-    if kind == _DEFECTS:
+    if is_table:
         files = sorted(path for path in folder.iterdir() if path.is_file() and path.name[0] != ".")
-        return [_described(kind, path) for path in files]
+        return [_described(kind, path, is_table) for path in files]
     files = sorted(path for pattern in _PRODUCTS for path in folder.glob(pattern))
     return [product for product in map(Product.look_at, files) if product.kind == kind]
 
 
-def _described(kind: str, path: Path) -> Product:
-    """A file; tables of defects are told apart by their names."""
-    return Product(path, path.name.split(".")[0], kind) if kind == _DEFECTS else Product.look_at(path)
+def _described(kind: str, path: Path, is_table: bool) -> Product:
+    """A file; tables are told apart by their names."""
+    return Product(path, path.name.split(".")[0], kind) if is_table else Product.look_at(path)
 
 
 def _repeated(products: list[Product]) -> list[str]:

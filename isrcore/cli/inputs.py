@@ -14,13 +14,16 @@ def add_arguments(parser: argparse.ArgumentParser, registry: Registry) -> None:
     group = parser.add_argument_group(
         "calibrations",
         "Each option takes a file, or a folder, pattern or list with one for every detector; the right one "
-        "is chosen by the detector's name. Giving one switches its step on. Defects are tables "
-        "(.fits, .ecsv, text); in a folder each is named after its detector. A file of the observatory's own "
-        "that the camera's plugin knows serves all detectors in it.",
+        "is chosen by the detector's name. Giving one switches its step on. Tables, as of "
+        "defects (.fits, .ecsv, text), are named after their detector in a folder. A file of the "
+        "observatory's own that the camera's plugin knows serves all detectors in it.",
     )
     for kind, flags in calibration_flags(registry).items():
         text = f"{kind} for {', '.join(flags)}" if flags else f"{kind} to use"
-        group.add_argument(f"--{kind}", nargs="+", action="extend", default=[], metavar="PATH", help=text)
+        option = f"--{option_name(kind)}"
+        group.add_argument(
+            option, dest=kind, nargs="+", action="extend", default=[], metavar="PATH", help=text
+        )
     group = parser.add_argument_group(
         "settings", "Later ones win: defaults, the camera's, -C files, calibration options, -c."
     )
@@ -50,14 +53,17 @@ def add_arguments(parser: argparse.ArgumentParser, registry: Registry) -> None:
     )
 
 
+def option_name(kind: str) -> str:
+    """What the option for a kind of calibration is called: "bf-kernel" for bfKernel."""
+    return "".join(f"-{letter.lower()}" if letter.isupper() else letter for letter in kind)
+
+
 def calibration_flags(registry: Registry) -> dict[str, tuple[str, ...]]:
     """Every kind of calibration that a step reads, with the switches of those steps."""
     specs = registry.specs.values()
-    kinds = sorted(frozenset[str]().union(*(spec.calibrations for spec in specs)))
+    kinds = sorted(frozenset[str]().union(*(spec.kinds for spec in specs)))
     return {
-        kind: tuple(
-            sorted(spec.flag for spec in specs if kind in spec.calibrations and spec.flag is not None)
-        )
+        kind: tuple(sorted(spec.flag for spec in specs if kind in spec.kinds and spec.flag is not None))
         for kind in kinds
     }
 

@@ -191,7 +191,7 @@ class _Describer:
     def __call__(self, unit: Unit) -> Job:
         """The unit as a job; waits for the digest of its file."""
         steps = unit.plan.steps if unit.plan else ()
-        kinds = frozenset[str]().union(*(planned.spec.calibrations for planned in steps))
+        kinds = frozenset[str]().union(*(planned.spec.kinds for planned in steps))
         return Job(
             unit.label,
             unit.path,

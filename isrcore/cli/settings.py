@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from isrcore.cli.faults import CommandError
-from isrcore.cli.inputs import calibration_flags
+from isrcore.cli.inputs import calibration_flags, option_name
 from isrcore.config import Config, ConfigError
 from isrcore.isr import IsrTask, default_config
 from isrcore.registry import Registry
@@ -47,7 +47,7 @@ def _switch_on(config: Config, registry: Registry, arguments: argparse.Namespace
             continue
         for flag in flags:
             if not config.get(flag):
-                config.set(flag, True, _LAYER, f"--{kind}")
+                config.set(flag, True, _LAYER, f"--{option_name(kind)}")
 
 
 def _apply_settings(config: Config, settings: list[str]) -> list[str]:

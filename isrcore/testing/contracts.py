@@ -9,6 +9,7 @@ import attrs
 import numpy as np
 import numpy.typing as npt
 
+from isrcore.calibrations import plane_names
 from isrcore.config import Config
 from isrcore.exposure import Exposure
 from isrcore.hookspecs import hookimpl
@@ -56,12 +57,15 @@ def check_plan(plan: Plan, exposure: Exposure) -> None:
 
 
 def _order_breaches(plan: Plan) -> Iterator[str]:
-    """Steps that come before one they wait for."""
+    """Steps that come before one they wait for, or after one that should wait for them."""
     provided = {fact: place for place, step in enumerate(plan.steps) for fact in step.spec.provides}
     for place, planned in enumerate(plan.steps):
         for fact in sorted(planned.spec.requires | planned.spec.after):
             if provided.get(fact, -1) > place:
                 yield f"'{planned.spec.name}' comes before the step that makes '{fact}' true"
+        for fact in sorted(planned.spec.before):
+            if provided.get(fact, place) < place:
+                yield f"'{planned.spec.name}' comes after the step that makes '{fact}' true"
 
 
 def check_step(
@@ -79,8 +83,7 @@ def check_step(
         breaches.append(f"unit became {after.unit!r} from {before.unit!r}")
     if [entry.step for entry in after.history[len(before.history) :]] != [spec.name]:
         breaches.append("history did not get one entry of its name")
-    frames = [(inputs or {}).get(kind) for kind in spec.calibrations]
-    allowed = spec.planes.union(*(frame.planes for frame in frames if isinstance(frame, Exposure)))
+    allowed = spec.planes | plane_names({kind: (inputs or {}).get(kind) for kind in spec.kinds})
     breaches += _mask_breaches(planned, before, after, allowed)
     _report(f"step '{spec.name}'", breaches)
 

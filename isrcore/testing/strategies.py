@@ -7,7 +7,7 @@ is drawn, so frames cost nothing to draw. Frames are small: a dozen pixels a sid
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import attrs
@@ -231,11 +231,16 @@ def frames(draw: st.DrawFn, detector: Detector, kind: str) -> Exposure:
 
 @st.composite
 def calibrations_for(draw: st.DrawFn, detector: Detector) -> dict[str, Any]:
-    """Inputs of a run by kind: a frame of every kind in `FRAME_KINDS`, and a few defects."""
+    """Inputs of a run by kind: a frame of every kind in `FRAME_KINDS`, a few defects, and tables."""
     made: dict[str, Any] = {kind: draw(frames(detector, kind)) for kind in FRAME_KINDS}
     small = boxes((3, 3)).flatmap(lambda box: _shifts(detector.shape).map(lambda by: box.shift(*by)))
+    made |= {kind: draw(strategy(detector)) for kind, strategy in _TABLES.items()}
     made["defects"] = Defects(draw(st.lists(small.filter(lambda box: box.area > 0), max_size=3)))
     return made
+
+
+#: What makes calibrations that are no single frames, by kind.
+_TABLES: Mapping[str, Callable[[Detector], st.SearchStrategy[Any]]] = {}
 
 
 def _shifts(shape: tuple[int, int]) -> st.SearchStrategy[tuple[int, int]]:

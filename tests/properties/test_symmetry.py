@@ -11,61 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import isrcore_standard
-from isrcore import Amplifier, Box, Defects, Detector, Exposure, IsrTask, MaskedImage, Registry
+from isrcore import Amplifier, Box, Detector, Exposure, IsrTask, MaskedImage, Registry
 from isrcore.testing import strategies
 from isrcore.testing.contracts import check_same
+from tests.mirror import RAW_BOXES, Mirror
 
 REGISTRY = Registry({"standard": isrcore_standard})
-RAW_BOXES = ("raw_box", "raw_data_box", "serial_overscan_box", "parallel_overscan_box", "prescan_box")
-
-
-@attrs.frozen
-class Mirror:
-    """Exchange rows and columns, or not, then reverse rows, columns, both or none."""
-
-    is_transposed: bool
-    flip_y: bool
-    flip_x: bool
-
-    def array(self, array: Any) -> Any:
-        turned = array.T if self.is_transposed else array
-        return np.ascontiguousarray(turned[:: -1 if self.flip_y else 1, :: -1 if self.flip_x else 1])
-
-    def shape(self, shape: tuple[int, int]) -> tuple[int, int]:
-        return shape[::-1] if self.is_transposed else shape
-
-    def box(self, box: Box, shape: tuple[int, int]) -> Box:
-        if not box.area:
-            return box
-        turned = box.transpose() if self.is_transposed else box
-        return turned.flip(self.shape(shape), self.flip_y, self.flip_x)
-
-    def pixels(self, pixels: MaskedImage) -> MaskedImage:
-        planes = (self.array(plane) for plane in (pixels.image, pixels.mask, pixels.variance))
-        return MaskedImage(*planes, pixels.planes)
-
-    def amplifier(self, amp: Amplifier, detector: Detector) -> Amplifier:
-        flips = (amp.flip_x, amp.flip_y) if self.is_transposed else (amp.flip_y, amp.flip_x)
-        raw = {name: self.box(getattr(amp, name), detector.raw_shape) for name in RAW_BOXES}
-        box = self.box(amp.box, detector.shape)
-        return attrs.evolve(amp, box=box, flip_y=flips[0], flip_x=flips[1], **raw)
-
-    def detector(self, detector: Detector) -> Detector:
-        return attrs.evolve(
-            detector,
-            shape=self.shape(detector.shape),
-            raw_shape=self.shape(detector.raw_shape),
-            amplifiers=tuple(self.amplifier(amp, detector) for amp in detector.amplifiers),
-        )
-
-    def exposure(self, exposure: Exposure) -> Exposure:
-        detector = self.detector(exposure.detector)
-        return attrs.evolve(exposure.share(), pixels=self.pixels(exposure.pixels), detector=detector)
-
-    def input(self, value: Any, shape: tuple[int, int]) -> Any:
-        if isinstance(value, Defects):
-            return Defects([self.box(box, shape) for box in value])
-        return self.exposure(value)
 
 
 @st.composite

@@ -1,0 +1,71 @@
+"""Frames turned: rows and columns exchanged or reversed, with everything that describes them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import attrs
+import numpy as np
+
+from isrcore import Amplifier, Box, Defects, Detector, Exposure, MaskedImage
+
+RAW_BOXES = ("raw_box", "raw_data_box", "serial_overscan_box", "parallel_overscan_box", "prescan_box")
+
+
+@attrs.frozen
+class Mirror:
+    """Exchange rows and columns, or not, then reverse rows, columns, both or none."""
+
+    is_transposed: bool
+    flip_y: bool
+    flip_x: bool
+
+    def array(self, array: Any) -> Any:
+        turned = array.T if self.is_transposed else array
+        return np.ascontiguousarray(turned[:: -1 if self.flip_y else 1, :: -1 if self.flip_x else 1])
+
+    def shape(self, shape: tuple[int, int]) -> tuple[int, int]:
+        return shape[::-1] if self.is_transposed else shape
+
+    def box(self, box: Box, shape: tuple[int, int]) -> Box:
+        if not box.area:
+            return box
+        turned = box.transpose() if self.is_transposed else box
+        return turned.flip(self.shape(shape), self.flip_y, self.flip_x)
+
+    def pixels(self, pixels: MaskedImage) -> MaskedImage:
+        planes = (self.array(plane) for plane in (pixels.image, pixels.mask, pixels.variance))
+        return MaskedImage(*planes, pixels.planes)
+
+    def amplifier(self, amp: Amplifier, detector: Detector) -> Amplifier:
+        corner = self.corner(amp.readout_corner)
+        flips = (amp.flip_x, amp.flip_y) if self.is_transposed else (amp.flip_y, amp.flip_x)
+        raw = {name: self.box(getattr(amp, name), detector.raw_shape) for name in RAW_BOXES}
+        box = self.box(amp.box, detector.shape)
+        return attrs.evolve(amp, box=box, flip_y=flips[0], flip_x=flips[1], readout_corner=corner, **raw)
+
+    def corner(self, corner: str) -> str:
+        """The readout corner, which moves with the box."""
+        is_upper, is_right = corner[0] == "U", corner[1] == "R"
+        is_upper, is_right = (is_right, is_upper) if self.is_transposed else (is_upper, is_right)
+        return "LU"[is_upper != self.flip_y] + "LR"[is_right != self.flip_x]
+
+    def detector(self, detector: Detector) -> Detector:
+        return attrs.evolve(
+            detector,
+            shape=self.shape(detector.shape),
+            raw_shape=self.shape(detector.raw_shape),
+            amplifiers=tuple(self.amplifier(amp, detector) for amp in detector.amplifiers),
+        )
+
+    def exposure(self, exposure: Exposure) -> Exposure:
+        detector = self.detector(exposure.detector)
+        return attrs.evolve(exposure.share(), pixels=self.pixels(exposure.pixels), detector=detector)
+
+    def input(self, value: Any, shape: tuple[int, int]) -> Any:
+        """A calibration turned; values that do not depend on places stay as they are."""
+        if isinstance(value, Defects):
+            return Defects([self.box(box, shape) for box in value])
+        if isinstance(value, tuple):
+            return tuple(self.input(one, shape) for one in value)
+        return self.exposure(value) if isinstance(value, Exposure) else value
