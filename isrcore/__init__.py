@@ -6,6 +6,7 @@ Everything a user or a plugin needs is here; the modules behind it are not publi
 from isrcore import focal_plane, statistics, stepspecs
 from isrcore.calibrations import CalibrationChoice, CalibrationError, Calibrations
 from isrcore.camera import Amplifier, Camera, CameraError, Detector, Filter
+from isrcore.cmdline_task import CmdLineTask
 from isrcore.config import Config, ConfigError, field, section, subconfig
 from isrcore.defects import Defects, DefectsError
 from isrcore.exposure import Exposure, HistoryEntry, VisitInfo
@@ -18,6 +19,7 @@ from isrcore.fits import (
     read_provenance,
     write_exposure,
 )
+from isrcore.folder_repository import FolderRepository
 from isrcore.frame_statistics import FrameStatistics
 from isrcore.geometry import Box, Gather, GeometryError, Section
 from isrcore.hookspecs import hookimpl
@@ -47,6 +49,7 @@ from isrcore.raw import RawError, RawSource, read_sections
 from isrcore.raw_visits import visit_from_header
 from isrcore.raw_writing import pointing_cards, visit_cards, wcs_cards, write_sections
 from isrcore.registry import PluginInfo, Registry, RegistryError
+from isrcore.repository import DatasetError, DatasetExistsError, Repository
 from isrcore.runs import Runs, reading_order
 from isrcore.simulation import (
     Hits,
@@ -72,8 +75,11 @@ __all__ = [
     "Calibrations",
     "Camera",
     "CameraError",
+    "CmdLineTask",
     "Config",
     "ConfigError",
+    "DatasetError",
+    "DatasetExistsError",
     "Defects",
     "DefectsError",
     "Detector",
@@ -86,6 +92,7 @@ __all__ = [
     "FlagNonFinite",
     "FlagNonPositiveVariance",
     "FlatnessConfig",
+    "FolderRepository",
     "FrameStatistics",
     "Gather",
     "GatherStep",
@@ -116,6 +123,7 @@ __all__ = [
     "Readout",
     "Registry",
     "RegistryError",
+    "Repository",
     "Runs",
     "Section",
     "SetVariance",

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import types
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -34,7 +33,6 @@ from .config_fields import (
     SectionSpec,
     UnknownFieldError,
     annotated_in,
-    declare,
     differences,
     field,
     members_of,
@@ -58,7 +56,6 @@ __all__ = [
     "FieldInfo",
     "UnknownFieldError",
     "field",
-    "make_config_class",
     "section",
     "subconfig",
     "target_name",
@@ -362,6 +359,19 @@ class Config:
         found += differences("", mine, theirs)
         return found
 
+    def compare_stored(self, stored: Config | Mapping[str, Any]) -> list[str]:
+        """Every difference from a config that was stored: as such, or as the table of its TOML form.
+
+        Fields that the table lacks, and keys that are no fields here, are differences too.
+        """
+        if isinstance(stored, Config):
+            return self.compare(stored)
+        twin = self.copy()
+        found = list(twin._load(stored, "", Document(Path("what is stored"), dict(stored), {})))
+        known = set(_flat_names(stored))
+        found += [f"{name}: only here" for name in self.names() if name not in known]
+        return found + self.compare(twin)
+
     def to_toml(self) -> str:
         """The whole config as a TOML file, documentation as comments; None is written ``"none"``."""
         return "".join(self._toml_parts("")).lstrip("\n")
@@ -410,54 +420,19 @@ class Config:
                 yield str(fault) if place in str(fault) else f"{place}: {fault}"
 
 
-@attrs.frozen
-class _Recipe:
-    """How a class made by `make_config_class` is made again, in another process too."""
-
-    name: str
-    bases: tuple[type[Config], ...]
-    fields: tuple[tuple[str, Any, Any], ...]
-
-    def build(self) -> type[Config]:
-        """The class; the same one for the same recipe."""
-        classes = tuple(used for _, _, spec in self.fields for used in _classes_of(spec))
-        key = self.name, self.bases, repr(self.fields), classes
-        if key not in _MADE:
-            _MADE[key] = types.new_class(self.name, self.bases, exec_body=self._fill)
-        return _MADE[key]
-
-    def _fill(self, namespace: dict[str, Any]) -> None:
-        namespace["__annotations__"] = {name: kind for name, kind, _ in self.fields}
-        namespace["__module__"] = self.bases[0].__module__
-        namespace["_recipe"] = self
-        namespace.update({name: declare(spec) for name, _, spec in self.fields})
-
-
-_MADE: dict[Any, type[Config]] = {}
-
-
-def make_config_class(
-    name: str, bases: tuple[type[Config], ...], fields: Mapping[str, tuple[Any, Any]]
-) -> type[Config]:
-    """A config class from types and declarations: ``{"rate": (float, field(1.0, "Rate."))}``.
-
-    Equal arguments give the same class, so its instances can be compared and pickled.
-    """
-    declared = ((key, kind, spec_of(declaration)) for key, (kind, declaration) in fields.items())
-    return _Recipe(name, tuple(bases), tuple(declared)).build()
-
-
-def _classes_of(spec: Any) -> tuple[Any, ...]:
-    if isinstance(spec, SectionSpec):
-        return (spec.target, *spec.candidates)
-    return (spec.config_class,) if isinstance(spec, NestedSpec) else ()
+def _flat_names(table: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    """The dotted names of a TOML table, those of inner tables too."""
+    for key, value in table.items():
+        yield prefix + key
+        if isinstance(value, Mapping):
+            yield from _flat_names(value, f"{prefix}{key}.")
 
 
 def _restore(
     recipe: Any, values: dict[str, Any], history: dict[str, list[Change]], is_frozen: bool
 ) -> Config:
-    config_class = recipe.build() if isinstance(recipe, _Recipe) else recipe
-    config: Config = config_class.__new__(config_class)
+    config_class = recipe if isinstance(recipe, type) else recipe.build()
+    config: Config = object.__new__(config_class)
     object.__setattr__(config, "_state", _State(is_frozen=is_frozen, history=history))
     config.__dict__.update(values)
     config._adopt()

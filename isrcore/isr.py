@@ -7,7 +7,8 @@ from typing import Any, ClassVar
 
 from isrcore.calibrations import Alignment, Calibrations, plane_names
 from isrcore.camera import Amplifier
-from isrcore.config import Config, field, make_config_class, section, subconfig
+from isrcore.config import Config, field, section, subconfig
+from isrcore.config_recipes import make_config_class
 from isrcore.debug_views import AFTER_ALL, DebugConfig, DebugViews
 from isrcore.defects import Defects
 from isrcore.exposure import Exposure

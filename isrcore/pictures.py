@@ -405,3 +405,11 @@ def write_png(path: str | Path, rgb: Rgb) -> None:
     content = encode_png(rgb)
     with replacing(Path(path)) as stream:
         stream.write(content)
+
+
+def read_png(path: str | Path) -> Rgb:
+    """The RGB pixels of a PNG file, uint8 (ny, nx, 3), top row first. Raises OSError."""
+    from PIL import Image
+
+    with Image.open(path) as picture:
+        return np.asarray(picture.convert("RGB"))

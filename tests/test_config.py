@@ -16,11 +16,11 @@ from isrcore.config import (
     ConfigSection,
     UnknownFieldError,
     field,
-    make_config_class,
     section,
     subconfig,
     target_name,
 )
+from isrcore.config_recipes import make_config_class
 
 
 class LevelConfig(Config):
