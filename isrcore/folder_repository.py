@@ -13,7 +13,7 @@ import re
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from itertools import count
+from itertools import combinations, count
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,7 @@ from isrcore.pictures import read_png, write_png
 from isrcore.repository import DatasetError, DatasetExistsError
 from isrcore.task import Metadata
 
+_FIRST = ("exposure", "visit")
 _UNSAFE = re.compile(r"[^A-Za-z0-9.+-]+")
 
 
@@ -47,9 +48,11 @@ class _Form:
 class FolderRepository:
     """Datasets in the folder ``root``, about ``dataId``.
 
-    A file is named by dataset type and data id, ``isr_metadata_ccd00_1038843.toml``: values in alphabetical
-    order of their keys. Configs and metadata come back as plain tables: which class they are of is for the
-    reader to say.
+    A dataset about nothing in particular is the file ``isr_config.toml``; those about something are in a
+    folder, ``isr_metadata/1038843_ccd00.toml``, named by the values of the data id: visit or exposure first,
+    the others in alphabetical order of their keys. Where there is none for a whole data id, `get` takes what
+    is kept for a part of it, so that ``flat/ccd00_r.fits`` serves every visit in that filter. Configs and
+    metadata come back as plain tables: which class they are of is for the reader to say.
     """
 
     root: Path = attrs.field(converter=Path)
@@ -90,8 +93,8 @@ class FolderRepository:
                 f"dataset {datasetType!r}: a folder cannot keep a {type(obj).__name__}, only Config, "
                 "Exposure, Metadata by task, Table, texts by name and uint8 pictures"
             )
-        path = self._path(datasetType, dataId, form)
-        self.root.mkdir(parents=True, exist_ok=True)
+        path = self._path(datasetType, {**self.dataId, **dataId}, form)
+        path.parent.mkdir(parents=True, exist_ok=True)
         with self._turn():
             if mustBeNew and path.exists():
                 raise DatasetExistsError(f"dataset {datasetType!r} is there already: {str(path)!r}")
@@ -101,19 +104,24 @@ class FolderRepository:
 
     def datasetExists(self, datasetType: str, **dataId: Any) -> bool:
         """Whether the dataset's file is there."""
-        return any(path.is_file() for path, _ in self._candidates(datasetType, dataId))
+        values = {**self.dataId, **dataId}
+        return any(self._path(datasetType, values, form).is_file() for form in _FORMS)
 
     def path_of(self, datasetType: str, obj: Any, **dataId: Any) -> Path:
         """The file that `put` writes an object to."""
-        return self._path(datasetType, dataId, next(form for form in _FORMS if form.is_mine(obj)))
+        return self._path(
+            datasetType, {**self.dataId, **dataId}, next(form for form in _FORMS if form.is_mine(obj))
+        )
 
     def _candidates(self, dataset: str, data_id: Mapping[str, Any]) -> Iterator[tuple[Path, _Form]]:
-        return ((self._path(dataset, data_id, form), form) for form in _FORMS)
+        keys = {**self.dataId, **data_id}
+        parts = [dict(part) for size in range(len(keys), -1, -1) for part in combinations(keys.items(), size)]
+        return ((self._path(dataset, part, form), form) for part in parts for form in _FORMS)
 
-    def _path(self, dataset: str, data_id: Mapping[str, Any], form: _Form) -> Path:
-        values = {**self.dataId, **data_id}
-        words = (_UNSAFE.sub("-", str(values[key])) for key in sorted(values))
-        return self.root / ("_".join((dataset, *words)) + form.ending)
+    def _path(self, dataset: str, values: Mapping[str, Any], form: _Form) -> Path:
+        keys = sorted(values, key=lambda key: (key not in _FIRST, key))
+        words = "_".join(_UNSAFE.sub("-", str(values[key])) for key in keys)
+        return self.root / (f"{dataset}/{words}{form.ending}" if words else dataset + form.ending)
 
     @contextmanager
     def _turn(self) -> Iterator[None]:

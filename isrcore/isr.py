@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator
 from typing import Any, ClassVar
 
 from isrcore.calibrations import Alignment, Calibrations, plane_names
-from isrcore.camera import Amplifier
+from isrcore.camera import Amplifier, Camera
 from isrcore.config import Config, field, section, subconfig
 from isrcore.config_recipes import make_config_class
 from isrcore.debug_views import AFTER_ALL, DebugConfig, DebugViews
@@ -20,6 +20,8 @@ from isrcore.kernels.tiled import Executor, Tiled
 from isrcore.plan import Plan, plan
 from isrcore.qa import IsrQaConfig
 from isrcore.registry import Registry, RegistryError
+from isrcore.repository import Repository
+from isrcore.retrieval import FRAMES, Retrieval
 from isrcore.runner import Conditions, run_segment, undo_segment
 from isrcore.snapshots import ASSEMBLY, Snapshots
 from isrcore.statistics import clipped
@@ -39,6 +41,12 @@ class IsrConfig(Config):
         False,
         "Take the read noise from the scatter of the corrected overscan instead of the amplifier's value.",
     )
+    datasetType: str = field("raw", "Dataset of raw exposures in a repository.")
+    doWrite: bool = field(True, "Store products when exposures come from a repository.")
+    fallbackFilterName: str | None = field(
+        None, "Filter whose calibrations are taken when an exposure's own filter has none."
+    )
+    useFallbackDate: bool = field(False, "Ask for the fallback filter's calibration of the exposure's date.")
     doSaveInterpPixels: bool = field(
         False, "Also return a copy of the exposure from before bad pixels are replaced."
     )
@@ -72,7 +80,7 @@ def isr_config(registry: Registry, camera: str = "") -> type[Config]:
     return make_config_class("IsrConfig", (IsrConfig,), fields)
 
 
-class IsrTask(Task):
+class IsrTask(Retrieval):
     """Remove the instrument signature from exposures of one camera.
 
     ``config`` defaults to `default_config` for the camera; it is validated and frozen here. ``registry``
@@ -109,6 +117,10 @@ class IsrTask(Task):
         """Pickle config, name, parent, camera and executor; plugins are found anew where it is unpickled."""
         values = {"config": self.config, "name": self._name, "parentTask": self._parent}
         return _rebuild, (type(self), {**values, "camera": self.camera, "executor": self.executor})
+
+    def _camera_of(self, exposure: Any) -> Camera:
+        """The camera of an exposure; that of the task for pixels that do not say theirs."""
+        return self.registry.camera(getattr(exposure, "camera", "") or self.camera)
 
     def _make_step(self, name: str) -> Step:
         """The subtask of one step, knowing which plugin it comes from."""
@@ -179,9 +191,21 @@ class IsrTask(Task):
         return Calibrations.check(inputs, exposure, exposure.planes, alignment, self.config)
 
     @timeMethod
-    def run(self, /, ccdExposure: Exposure, **inputs: Any) -> Struct:
+    def run(
+        self,
+        /,
+        ccdExposure: Exposure,
+        *,
+        camera: Camera | None = None,
+        detectorNum: int | None = None,
+        isGen3: bool = False,
+        **inputs: Any,
+    ) -> Struct:
         """Remove the instrument signature.
 
+        ``ccdExposure`` may be a repository about one exposure and detector: then `runDataRef` is called. With
+        ``isGen3`` the exposure and frames may be anything that `ensureExposure` takes, of the detector with
+        id ``detectorNum`` of ``camera`` (default: the task's).
         ``inputs`` are calibrations by kind: ``bias``, ``dark``, ``flat`` (`Exposure` of the detector),
         ``defects`` (`Defects` or boxes), and what further steps read; those that ship with the camera are
         used where none is given, and None means none. The given exposure is not changed.
@@ -191,14 +215,19 @@ class IsrTask(Task):
         and ``flattenedThumb`` and ``outputFlattenedThumbnail``, one from before bad pixels were replaced:
         uint8 (ny, nx, 3), None unless ``qa`` asks for it, or without assembly. Raises PlanError, before any
         pixel is touched, with everything that is missing or does not fit; TypeError for an input that no
-        step reads.
+        step reads; RuntimeError for ``isGen3`` without ``detectorNum``.
         """
-        exposure = ccdExposure.share()
+        if not isinstance(ccdExposure, Exposure) and isinstance(ccdExposure, Repository):
+            return self.runDataRef(ccdExposure)
+        given = ccdExposure
+        if isGen3:
+            given, inputs = self._ensured(ccdExposure, inputs, camera, detectorNum)
+        exposure = given.share()
         planned, calibrations = self.prepared(exposure, inputs)
         snapshots = Snapshots(self.config)
         for segment in planned.segments:
             snapshots.before(segment, exposure)
-            owns = exposure.image is not ccdExposure.image
+            owns = exposure.image is not given.image
             conditions = Conditions(self.executor, self._memory, in_place=owns)
             run_segment(segment, exposure, calibrations, conditions)
             if self.registry.has_observers:
@@ -212,6 +241,18 @@ class IsrTask(Task):
         if self.config.expectWcs and exposure.wcs is None:
             self.log.warning("%s has no WCS", exposure.label)
         return Struct(exposure=exposure, outputExposure=exposure, **snapshots.as_dict())
+
+    def _ensured(
+        self, exposure: Any, inputs: dict[str, Any], camera: Camera | None, number: int | None
+    ) -> tuple[Exposure, dict[str, Any]]:
+        """Exposure and frames made of whatever a repository gave."""
+        if number is None:
+            raise RuntimeError("run with isGen3 needs detectorNum, the id of the detector")
+        known = camera or self._camera_of(exposure)
+        frames = {kind: self.ensureExposure(inputs[kind], known, number) for kind in FRAMES & inputs.keys()}
+        ensured = self.ensureExposure(exposure, known, number)
+        assert ensured is not None
+        return ensured, {**inputs, **frames}
 
     def _apply(
         self,

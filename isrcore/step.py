@@ -142,6 +142,10 @@ class Step(Task):
     #: It raises ValueError or OSError, saying what is wrong with the file.
     readers: ClassVar[Mapping[str, Callable[[Path, str], Any]]] = {}
 
+    #: Datasets of a repository that may hold a kind of calibration, those to look for first first; a kind
+    #: without an entry is a dataset of its own name. See `datasets`.
+    dataset_names: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+
     #: Whether `run` writes pixels or flags: then it never gets those of the exposure somebody gave.
     changes_pixels: ClassVar[bool] = True
 
@@ -158,6 +162,15 @@ class Step(Task):
     def contract(self, exposure: Exposure) -> StepSpec | Skip:
         """The contract for this exposure, or why there is nothing to do. Must not read pixels."""
         return self.spec
+
+    def datasets(self, kind: str) -> tuple[str, ...]:
+        """Datasets of a repository that may hold a kind of calibration, those to look for first first.
+
+        A config with ``dataProductName`` names that of the kind the step is about.
+        """
+        own = getattr(self.config, "dataProductName", None)
+        is_main = kind in self.spec.calibrations
+        return (own,) if own and is_main else self.dataset_names.get(kind, (kind,))
 
     def problems(self, exposure: Exposure, calibrations: Calibrations) -> Iterator[str]:
         """What makes the step impossible on these inputs, beyond its contract. Must not read pixels."""

@@ -178,7 +178,7 @@ def test_metadata_is_stored_by_task_and_a_failure_is_a_warning(tmp_path: Any, ca
     task.metadata.set("nothing", None)
     task.writeMetadata(FolderRepository(tmp_path).at(visit=7, detector="ccd 00"))
     stored = FolderRepository(tmp_path).get("job_metadata", visit=7, detector="ccd 00")
-    assert (tmp_path / "job_metadata_ccd-00_7.toml").exists()
+    assert (tmp_path / "job_metadata/7_ccd-00.toml").exists()
     assert stored == {
         "job": {
             "seconds": [1.5, 0.25],
@@ -232,7 +232,9 @@ def test_a_folder_gives_back_what_it_was_given(tmp_path: Any) -> None:
         unit.put(picture, "ossThumb", mustBeNew=True)
     with pytest.raises(TypeError, match="dataset 'number': a folder cannot keep a int"):
         unit.put(3, "number")
-    assert repository.path_of("isr_metadata", {"isr": Metadata()}, visit=3).name == "isr_metadata_3.toml"
+    assert (
+        repository.path_of("isr_metadata", {"isr": Metadata()}, visit=3) == tmp_path / "isr_metadata/3.toml"
+    )
 
 
 def test_a_task_without_a_name_of_its_own_stores_nothing() -> None:

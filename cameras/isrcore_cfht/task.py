@@ -46,7 +46,8 @@ class CfhtIsrTask(IsrTask):
             raise ValueError(
                 "CfhtIsrTask got a bfKernel, but does not correct the brighter-fatter effect: pass None"
             )
-        names = ccdExposure.detector.amplifier_names
+        # Pixels that do not say their detector yet get it from the camera.
+        names = ccdExposure.detector.amplifier_names if isinstance(ccdExposure, Exposure) else ()
         if not set(names) <= _AMPLIFIERS:
             raise MegaCamError(
                 f"{ccdExposure.label} has amplifiers {', '.join(map(repr, names))}; those of MegaCam are "

@@ -5,13 +5,20 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from isrcore import AmpView, Calibrations, Exposure, Op, PixelStep, Subtract, stepspecs
+from isrcore import AmpView, Calibrations, Config, Exposure, Op, PixelStep, Subtract, field, stepspecs
+
+
+class DarkConfig(Config):
+    """Where the frame comes from."""
+
+    dataProductName: str = field("dark", "Dataset of the dark frame in a repository.")
 
 
 class Dark(PixelStep):
     """Subtract the dark frame, scaled by the ratio of dark times (not exposure times)."""
 
     spec, per = stepspecs.DARK, "detector"
+    ConfigClass = DarkConfig
 
     def problems(self, exposure: Exposure, calibrations: Calibrations) -> Iterator[str]:
         """Both dark times must be known."""

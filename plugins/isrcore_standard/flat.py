@@ -16,6 +16,7 @@ class FlatConfig(Config):
         "USER", "Number the flat counts as 1: userScale, or its own MEAN or MEDIAN.",
         choices=("USER", "MEAN", "MEDIAN"),
     )  # fmt: skip
+    dataProductName: str = field("flat", "Dataset of the flat field in a repository.")
     userScale: float = field(1.0, "Scale for scalingType USER.", exclusive_minimum=0.0)
 
 
