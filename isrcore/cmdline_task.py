@@ -6,13 +6,15 @@ what to do about it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from astropy.table import Table
 
+from isrcore.config import Config
 from isrcore.repository import DatasetExistsError, Repository
-from isrcore.task import Task, TaskError
+from isrcore.task import Struct, Task, TaskError
 from isrcore.versions import package_versions, version_differences
 
 _ADVICE = {
@@ -35,6 +37,24 @@ class CmdLineTask(Task):
     def _getMetadataName(cls) -> str | None:
         """The dataset that keeps the metadata; None for none."""
         return f"{cls._DefaultName}_metadata" if cls._DefaultName else None
+
+    @classmethod
+    def parseAndRun(
+        cls,
+        args: Sequence[str] | None = None,
+        config: Config | None = None,
+        log: logging.Logger | None = None,
+        doReturnResults: bool = False,
+    ) -> Struct:
+        """Parse an argument list (default: that of the process) and run the task on every unit it names.
+
+        ``config`` takes the place of the camera's defaults. Returns a Struct of ``argumentParser``,
+        ``parsedCmd``, ``taskRunner`` (None when only something was shown) and ``resultList``: for each unit
+        a Struct of ``exitStatus`` (0 or 1), ``unit``, ``reason``, ``metadata`` by task, and ``result``, what
+        `run` returned if ``doReturnResults``. Raises SystemExit with the number of failed units (at most
+        255) as status, 1 when nothing could be started, 2 for wrong usage; not for failures with --noExit.
+        """
+        raise TypeError(f"{cls.__name__} has no command line: override parseAndRun")
 
     def writeConfig(self, butler: Repository, clobber: bool = False, doBackup: bool = True) -> None:
         """Store the config, or check that the one that is stored is equal.

@@ -126,9 +126,12 @@ class FolderRepository:
     @contextmanager
     def _turn(self) -> Iterator[None]:
         """Wait until no other process writes here; a process that dies gives its turn away."""
-        with (self.root / ".isr_lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        folder = os.open(self.root, os.O_RDONLY)
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX)
             yield
+        finally:
+            os.close(folder)
 
 
 def _keep(path: Path) -> None:

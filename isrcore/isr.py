@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+import logging
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any, ClassVar
 
 from isrcore.calibrations import Alignment, Calibrations, plane_names
@@ -149,6 +150,19 @@ class IsrTask(Retrieval):
         config = wanted.ConfigClass()
         config.freeze()
         return self._signed(wanted(config=config, name=name, parentTask=self))
+
+    @classmethod
+    def parseAndRun(
+        cls,
+        args: Sequence[str] | None = None,
+        config: Config | None = None,
+        log: logging.Logger | None = None,
+        doReturnResults: bool = False,
+    ) -> Struct:
+        """See `CmdLineTask.parseAndRun`; units are the detectors of the files that are named."""
+        from isrcore.cli.parse_and_run import parse_and_run
+
+        return parse_and_run(cls, args, config, log, doReturnResults)
 
     def plan(self, ccdExposure: Exposure, **inputs: Any) -> Plan:
         """What `run` would do with these inputs, without doing it. Raises as `run` does."""

@@ -439,7 +439,12 @@ def test_products_are_replaced_only_on_request(isr, tmp_path, raw):
     assert status == 2
     assert "it exists; remove it, choose another name or allow overwriting" in err
     assert read_exposure(tmp_path / "out" / "raw_sim0.fits").digest == before.digest
-    assert isr(*given, "--overwrite", *NO_MASTERS, "doOverscan=false")[0] == 0
+    status, _, err = isr(*given, "--overwrite", *NO_MASTERS, "doOverscan=false")
+    assert status == 2
+    assert "doOverscan: False here, True there" in err
+    assert read_exposure(tmp_path / "out" / "raw_sim0.fits").digest == before.digest
+    replacing = "--overwrite", "--clobber-config"
+    assert isr(*given, *replacing, *NO_MASTERS, "doOverscan=false")[0] == 0
     assert read_exposure(tmp_path / "out" / "raw_sim0.fits").digest != before.digest
 
 
@@ -468,16 +473,26 @@ def test_a_full_disk_leaves_no_partial_product(isr, tmp_path, raw):
     assert status == 1
     assert "cannot write product" in err
     assert "2 failed" in out
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["isr_report.json"]
+    kept = sorted(path.name for path in (tmp_path / "out").iterdir())
+    assert kept == ["isr_config", "isr_metadata", "isr_report.json", "packages"]
     assert {unit["status"] for unit in report(tmp_path / "out")} == {"failed"}
 
 
 def test_a_report_that_cannot_be_written_is_told(isr, tmp_path, raw):
+    given = "run", raw, "--detectors", "sim0", *NO_MASTERS
+    with full_disk(100):
+        status, _, err = isr(*given, "-o", tmp_path / "one.fits")
+    assert status == 1
+    assert "one_report.json' cannot be written" in err
+    assert list(tmp_path.glob("*one*")) == []
+
+
+def test_nothing_is_run_when_the_record_cannot_be_written(isr, tmp_path, raw):
     with full_disk(100):
         status, _, err = isr("run", raw, "-o", tmp_path / "out", *NO_MASTERS)
-    assert status == 1
-    assert "isr_report.json' cannot be written" in err
-    assert list((tmp_path / "out").iterdir()) == []
+    assert status == 2
+    assert "the record of the run cannot be written: File too large; free space" in err
+    assert [path for path in (tmp_path / "out").rglob("*") if path.is_file()] == []
 
 
 class Interrupting:

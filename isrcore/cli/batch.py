@@ -11,6 +11,7 @@ from typing import Any
 import attrs
 
 from isrcore.cli.calibration_files import CalibrationFiles
+from isrcore.cli.data_ids import Selection, keys_of
 from isrcore.cli.faults import CommandError, indented, reason_of
 from isrcore.cli.inputs import calibration_flags
 from isrcore.cli.settings import make_config
@@ -19,10 +20,12 @@ from isrcore.config import Config, ConfigError
 from isrcore.exposure import Exposure
 from isrcore.isr import IsrTask
 from isrcore.kernels.tiled import Tiled
-from isrcore.paths import PathsError, expand_paths
+from isrcore.paths import PathsError, expand_paths, stem
 from isrcore.plan import Plan, PlanError
 from isrcore.raw import RawSource
 from isrcore.registry import Registry, RegistryError
+
+_ENDINGS = (".fits", ".fits.fz", ".fits.gz", ".fit", ".fts")
 
 
 @attrs.define(eq=False)
@@ -54,22 +57,44 @@ class Unit:
 
 
 class Batch:
-    """The units of a command line, planned.
+    """The units of a command line, planned. ``task_class`` runs them, from ``base`` if a config is given.
 
     Raises `CommandError`, before any unit is planned, with everything wrong in arguments and configuration.
     """
 
-    def __init__(self, arguments: argparse.Namespace) -> None:
+    def __init__(
+        self,
+        arguments: argparse.Namespace,
+        task_class: type[IsrTask] = IsrTask,
+        base: Config | None = None,
+    ) -> None:
         self.registry: Registry = arguments.registry
-        self.arguments = arguments
+        self.arguments, self.task_class, self.base = arguments, task_class, base
         problems: list[str] = []
         files = list(_collect(problems, expand_paths, arguments.files))
         self.files = dict(self._find_calibrations(problems))
-        self.units = [unit for path in (files[0] if files else ()) for unit in self._survey(path)]
+        wanted = [one for words in arguments.id for one in _collect(problems, Selection.parse, words)]
+        paths = [path for text in (files[0] if files else ()) for path in _inside(text)]
+        self.units = [unit for path in paths for unit in self._survey(path) if self._is_chosen(unit, wanted)]
         self._tasks = {task.camera: task for task in self._make_tasks(problems)}
         if problems:
             raise CommandError("cannot start", problems)
         self._shelf = Shelf(self.registry, self.files)
+
+    def _is_chosen(self, unit: Unit, wanted: list[Selection]) -> bool:
+        """Whether the unit is asked for; all are when nothing is said, and what cannot be read is told of."""
+        if not wanted or unit.exposure is None:
+            return True
+        filters = self._filter_names(unit.camera, unit.exposure.visit.filter)
+        keys = keys_of(unit.exposure, stem(unit.path), filters)
+        return any(selection.accepts(keys) for selection in wanted)
+
+    def _filter_names(self, camera: str, name: str) -> frozenset[str]:
+        """Everything that a filter of a camera is called."""
+        try:
+            return self.registry.camera(camera).filter(name).names
+        except (KeyError, RegistryError):
+            return frozenset()
 
     def _find_calibrations(self, problems: list[str]) -> Iterator[tuple[str, CalibrationFiles]]:
         """The files of every kind that was given."""
@@ -93,9 +118,14 @@ class Batch:
             yield from _collect(problems, self._make_task, camera)
 
     def _make_task(self, camera: str) -> IsrTask:
-        config = make_config(self.registry, camera, self.arguments)
+        config = make_config(self.registry, camera, self.arguments, self.task_class, self.base)
         executor = Tiled(threads=getattr(self.arguments, "threads", 1))
-        return IsrTask(config, camera=camera, registry=self.registry, executor=executor)
+        return self.task_class(config, camera=camera, registry=self.registry, executor=executor)
+
+    @property
+    def tasks(self) -> dict[str, IsrTask]:
+        """The task of every camera."""
+        return dict(self._tasks)
 
     @property
     def sources(self) -> tuple[RawSource, ...]:
@@ -144,6 +174,13 @@ class Batch:
             "\n".join([f"{', '.join(labels)} cannot be processed", *map(indented, problems)])
             for problems, labels in reasons.items()
         )
+
+
+def _inside(path: Path) -> list[Path]:
+    """The FITS files of a folder, by name; a file itself."""
+    if not path.is_dir():
+        return [path]
+    return sorted({file for ending in _ENDINGS for file in path.glob(f"*{ending}") if file.is_file()})
 
 
 def owner(unit: Unit) -> tuple[str, str]:

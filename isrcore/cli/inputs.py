@@ -5,12 +5,18 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from isrcore.cli.data_ids import KEYS
 from isrcore.registry import Registry
 
 
 def add_arguments(parser: argparse.ArgumentParser, registry: Registry) -> None:
     """Raw files, an option for every kind of calibration that an installed step reads, and settings."""
-    parser.add_argument("files", nargs="+", metavar="FILE", help="raw FITS files, or quoted patterns of them")
+    parser.add_argument(
+        "files",
+        nargs="+",
+        metavar="FILE",
+        help="raw FITS files, quoted patterns of them, or folders: then all files in them",
+    )
     group = parser.add_argument_group(
         "calibrations",
         "Each option takes a file, or a folder, pattern or list with one for every detector; the right one "
@@ -25,25 +31,38 @@ def add_arguments(parser: argparse.ArgumentParser, registry: Registry) -> None:
             option, dest=kind, nargs="+", action="extend", default=[], metavar="PATH", help=text
         )
     group = parser.add_argument_group(
-        "settings", "Later ones win: defaults, the camera's, -C files, calibration options, -c."
+        "settings",
+        "Later ones win: defaults, the camera's, the task's, then -C and -c in the order given.",
     )
     group.add_argument(
         "-C",
-        "--config-file",
+        "--configfile",
         nargs="+",
-        action="extend",
+        action=_Override,
+        dest="overrides",
         default=[],
         metavar="FILE.toml",
-        help="configuration files, in order",
+        help="configuration files",
     )
     group.add_argument(
         "-c",
         "--config",
         nargs="+",
-        action="extend",
+        action=_Override,
+        dest="overrides",
         default=[],
         metavar="KEY=VALUE",
         help="single settings, such as doDark=false or overscan.fitType=MEDIAN",
+    )
+    group = parser.add_argument_group("choice of units")
+    group.add_argument(
+        "--id",
+        nargs="*",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="only units that have all of these; values are separated by ^, numbers may be ranges "
+        f"first..last or first..last:step, and --id may be repeated. Keys: {', '.join(KEYS)}",
     )
     group.add_argument(
         "--detectors",
@@ -51,6 +70,22 @@ def add_arguments(parser: argparse.ArgumentParser, registry: Registry) -> None:
         metavar="A,B",
         help="names or numbers of detectors (default: all in the file)",
     )
+
+
+class _Override(argparse.Action):
+    """Keeps files and settings in the order in which they are given."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        """Append (whether it is a file, text) for every word."""
+        is_file = option_string in ("-C", "--configfile")
+        kept = getattr(namespace, self.dest)
+        setattr(namespace, self.dest, [*kept, *((is_file, word) for word in values)])
 
 
 def option_name(kind: str) -> str:

@@ -8,10 +8,12 @@ forking a program that has threads may leave locks held for ever; what the jobs 
 from __future__ import annotations
 
 import logging
+import math
 import multiprocessing
 import os
 import pickle
 import signal
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -100,6 +102,7 @@ class _Process(Generic[J]):
     handle: Any
     pipe: Connection
     job: J | None = None
+    started: float = math.inf
 
     @classmethod
     def start(cls, context: Any, number: int, make_work: bytes) -> _Process[J]:
@@ -116,7 +119,7 @@ class _Process(Generic[J]):
 
     def give(self, job: J, description: Any) -> None:
         """Hand over a job."""
-        self.job = job
+        self.job, self.started = job, time.monotonic()
         # The process may have died between two jobs: that shows at the next reading.
         with suppress(OSError):
             self.pipe.send(description)
@@ -152,15 +155,17 @@ def run_jobs(
     make_work: Callable[[], Callable[[D], R]],
     count: int,
     listener: Listener[J, R],
+    limit_s: float = math.inf,
 ) -> None:
     """Do jobs on ``count`` processes; those of a group one after the other in one process, if possible.
 
     ``make_work`` is called once in every process, and what it returns for every job, with what ``describe``
-    says of the job; whatever that raises ends the process. All three are pickled, and so are results. Log
-    records of isrcore appear in the calling process. When the calling process is interrupted, or a job raises
+    says of the job; whatever that raises ends the process. All three are pickled, and so are results. A job
+    that takes longer than ``limit_s`` is ended with its process. Log records of isrcore appear in the calling
+    process. When the calling process is interrupted, or a job raises
     KeyboardInterrupt, all processes stop, the listener hears what had ended, and KeyboardInterrupt is raised.
     """
-    crew = _Crew(Agenda(groups), describe, pickle.dumps(make_work), listener)
+    crew = _Crew(Agenda(groups), describe, pickle.dumps(make_work), listener, limit_s)
     try:
         crew.work(count)
     finally:
@@ -171,8 +176,14 @@ class _Crew(Generic[J, D, R]):
     """The processes of one call of `run_jobs`."""
 
     def __init__(
-        self, agenda: Agenda[J], describe: Callable[[J], D], make_work: bytes, listener: Listener[J, R]
+        self,
+        agenda: Agenda[J],
+        describe: Callable[[J], D],
+        make_work: bytes,
+        listener: Listener[J, R],
+        limit_s: float = math.inf,
     ) -> None:
+        self.limit_s = limit_s
         self.agenda, self.describe, self.make_work, self.listener = agenda, describe, make_work, listener
         self.context = start_server()
         self.processes: dict[int, _Process[J]] = {}
@@ -183,9 +194,24 @@ class _Crew(Generic[J, D, R]):
             self._employ(number)
         while self.processes:
             waiting = {process.pipe: number for number, process in self.processes.items()}
-            for pipe in wait(list(waiting)):
+            for pipe in wait(list(waiting), self._patience()):
                 number = waiting[pipe]  # type: ignore[index]
                 self._listen(number, self.processes[number])
+            self._end_overdue()
+
+    def _patience(self) -> float | None:
+        """Seconds until the first job has taken too long; None when there is no limit."""
+        left = self.limit_s - time.monotonic() + min(process.started for process in self.processes.values())
+        return max(left, 0.0) if math.isfinite(left) else None
+
+    def _end_overdue(self) -> None:
+        """End the jobs that have taken too long, and go on with others."""
+        now = time.monotonic()
+        for number, process in list(self.processes.items()):
+            if process.job is not None and now - process.started > self.limit_s:
+                process.stop()
+                self._bury(number, process, f"it took longer than {self.limit_s:g} s; allow more time")
+                self._employ(number)
 
     def stop(self) -> None:
         """End the processes that are left; what they finished before is told."""
@@ -229,13 +255,13 @@ class _Crew(Generic[J, D, R]):
             job, process.job = process.job, None
             self.listener.finished(job, message.result)
 
-    def _bury(self, number: int, process: _Process[J]) -> None:
+    def _bury(self, number: int, process: _Process[J], reason: str = "") -> None:
         """Tell of a job whose process died."""
         del self.processes[number]
         process.pipe.close()
         if process.job is not None:
             job, process.job = process.job, None
-            self.listener.died(job, process.fate())
+            self.listener.died(job, reason or process.fate())
 
 
 def start_server(modules: Sequence[str] = ()) -> BaseContext:

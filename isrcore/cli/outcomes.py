@@ -20,6 +20,9 @@ from isrcore.task import TaskError
 _COLUMNS = ("exposure", "status", "steps", "flagged", "seconds", "product or reason")
 _PARTS = ("read", "pixels", "write")
 
+# Marks what is not for reports.
+_UNTOLD = {"is_untold": True}
+
 
 class Labelled(Protocol):
     """One detector of one raw file."""
@@ -46,7 +49,8 @@ class Outcome:
     """How one unit ended: ``status`` is ok, failed or not started.
 
     ``steps`` are the corrections that were applied, ``flagged`` is a fraction of the pixels. ``parts`` are
-    seconds for reading, pixels and writing, as far as the unit came.
+    seconds for reading, pixels and writing, as far as the unit came. ``metadata`` is that of every task,
+    ``result`` what `IsrTask.run` returned, if anybody wants it, and ``fault`` the error that ended the unit.
     """
 
     unit: str
@@ -60,6 +64,9 @@ class Outcome:
     flagged: float = math.nan
     seconds: float = math.nan
     parts: Mapping[str, float] = attrs.field(factory=dict)
+    metadata: Any = attrs.field(default=None, metadata=_UNTOLD)
+    result: Any = attrs.field(default=None, metadata=_UNTOLD)
+    fault: Exception | None = attrs.field(default=None, metadata=_UNTOLD)
 
     @classmethod
     def of(cls, unit: Labelled, status: str, **found: Any) -> Outcome:
@@ -68,7 +75,9 @@ class Outcome:
 
     def to_json(self) -> dict[str, Any]:
         """As the report says it; unknown numbers are null."""
-        values = attrs.asdict(self) | {"product": str(self.product) if self.product else None}
+        values = attrs.asdict(self, filter=lambda field, _: not field.metadata.get("is_untold")) | {
+            "product": str(self.product) if self.product else None
+        }
         unknown = {
             key: None for key, value in values.items() if isinstance(value, float) and math.isnan(value)
         }

@@ -20,14 +20,16 @@ from isrcore.cli.faults import reason_of
 from isrcore.cli.outcomes import Outcome
 from isrcore.cli.shelf import Shelf
 from isrcore.config import Config
-from isrcore.exposure import Exposure
 from isrcore.fits import FitsError, write_exposure
+from isrcore.folder_repository import FolderRepository
 from isrcore.image import Mask
 from isrcore.isr import IsrTask
 from isrcore.kernels.memory import keep_freed_memory
 from isrcore.kernels.tiled import Tiled
+from isrcore.paths import stem
 from isrcore.raw import RawSource
 from isrcore.registry import Registry
+from isrcore.task import Struct
 
 _log = logging.getLogger(__name__)
 
@@ -55,7 +57,8 @@ class Job:
 class Setup:
     """What all jobs of a run have in common; ``configs`` by camera, calibration ``files`` by kind.
 
-    ``sources`` are raw files whose headers have been read already.
+    ``sources`` are raw files whose headers have been read already; ``record`` is the folder for the metadata
+    of each unit. With ``keeps_results`` outcomes carry what the task returned.
     """
 
     configs: Mapping[str, Config]
@@ -65,6 +68,9 @@ class Setup:
     compress: str | None = None
     overwrite: bool = False
     traceback: bool = False
+    task_class: type[IsrTask] = IsrTask
+    record: FolderRepository | None = None
+    keeps_results: bool = False
 
     def make_processor(self) -> Processor:
         """A processor with the plugins that are installed."""
@@ -84,19 +90,34 @@ class Processor:
 
     def __call__(self, job: Job) -> Outcome:
         """Process one unit; whatever goes wrong is its own outcome."""
-        clock = Clock()
+        clock, task = Clock(), self._camera(job.camera).task
+        task.emptyMetadata()
         try:
-            exposure = self._correct(job, clock)
+            result = self._correct(job, clock)
         except Exception as fault:
             if self.setup.traceback:
                 _log.error("%s failed", job.label, exc_info=fault)
-            return Outcome.of(job, "failed", reason=reason_of(fault), **clock.result())
+            found = {"reason": reason_of(fault), "fault": fault}
+            return self._recorded(job, Outcome.of(job, "failed", **found, **clock.result()))
+        exposure = result.exposure
         flagged = count_flagged(exposure.mask) / exposure.mask.size
         steps = tuple(entry.step for entry in exposure.history)
         _log.info("%s: wrote %s", job.label, job.product)
-        return Outcome.of(job, "ok", product=job.product, steps=steps, flagged=flagged, **clock.result())
+        found = {"product": job.product, "result": result if self.setup.keeps_results else None}
+        outcome = Outcome.of(job, "ok", steps=steps, flagged=flagged, **found, **clock.result())
+        return self._recorded(job, outcome)
 
-    def _correct(self, job: Job, clock: Clock) -> Exposure:
+    def _recorded(self, job: Job, outcome: Outcome) -> Outcome:
+        """The outcome with the task's metadata, which are stored whether the unit went well or not."""
+        task = self._camera(job.camera).task
+        task.metadata.set("status", outcome.status)
+        if outcome.reason:
+            task.metadata.set("reason", outcome.reason)
+        if self.setup.record is not None:
+            task.writeMetadata(self.setup.record.at(exposure=stem(job.path), detector=job.detector))
+        return attrs.evolve(outcome, metadata=task.getFullMetadata())
+
+    def _correct(self, job: Job, clock: Clock) -> Struct:
         """Read, correct and write one unit."""
         camera = self._camera(job.camera)
         with clock.part("read"):
@@ -104,17 +125,17 @@ class Processor:
             inputs = self._inputs(job)
             raw = next(iter(self.registry.read_raw(job.path, [job.detector])))
         with clock.part("pixels"):
-            exposure: Exposure = camera.task.run(raw, **inputs).exposure
+            result = camera.task.run(raw, **inputs)
         with clock.part("write"):
             write_exposure(
-                exposure,
+                result.exposure,
                 job.product,
                 compress=self.setup.compress,
                 overwrite=self.setup.overwrite,
                 config_text=camera.config_text,
                 provenance=dict(self._provenance(job, inputs)),
             )
-        return exposure
+        return result
 
     def _inputs(self, job: Job) -> dict[str, Any]:
         """The calibrations that the unit's plan reads; others need not be whole. Raises `FitsError`."""
@@ -147,7 +168,8 @@ class _CameraTask:
 
     def __init__(self, setup: Setup, camera: str, registry: Registry) -> None:
         executor = Tiled(threads=setup.threads)
-        self.task = IsrTask(setup.configs[camera], camera=camera, registry=registry, executor=executor)
+        config = setup.configs[camera]
+        self.task = setup.task_class(config, camera=camera, registry=registry, executor=executor)
 
     @cached_property
     def config_text(self) -> str:

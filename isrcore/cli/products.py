@@ -44,7 +44,7 @@ def report_path(output: Path) -> Path:
 
 
 def remove_unfinished(product: Path) -> None:
-    """Remove what a process that died while it wrote the product has left behind."""
+    """Remove what a process that died while it wrote a file has left behind."""
     for left in product.parent.glob(f".{glob.escape(product.name)}.*{UNFINISHED}"):
         left.unlink(missing_ok=True)
 

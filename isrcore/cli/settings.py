@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterator
 
 from isrcore.cli.faults import CommandError
 from isrcore.cli.inputs import calibration_flags, option_name
@@ -13,53 +14,55 @@ from isrcore.registry import Registry
 _LAYER = "command line"
 
 
-def make_config(registry: Registry, camera: str, arguments: argparse.Namespace) -> Config:
-    """The configuration for a camera: defaults < camera < task < files < calibration options < settings.
+def make_config(
+    registry: Registry,
+    camera: str,
+    arguments: argparse.Namespace,
+    task_class: type[IsrTask] = IsrTask,
+    base: Config | None = None,
+) -> Config:
+    """The configuration for a camera: ``base`` (default: defaults < camera) < task < files and settings.
 
+    Whoever gives a calibration on the command line wants it used, unless a setting there says otherwise.
     Raises `CommandError` with everything that is wrong in files and settings.
     """
-    config = default_config(registry, camera)
-    with config.layer("task", IsrTask.__name__):
-        IsrTask.applyOverrides(config)
-    problems = _read_files(config, arguments.config_file)
+    config = default_config(registry, camera) if base is None else base.copy()
+    with config.layer("task", task_class.__name__):
+        task_class.applyOverrides(config)
+    problems = [
+        problem
+        for is_file, word in arguments.overrides
+        for problem in (_read_file(config, word) if is_file else _apply_setting(config, word))
+    ]
     _switch_on(config, registry, arguments)
-    problems += _apply_settings(config, arguments.config)
     if problems:
         raise CommandError(f"the configuration for camera {camera!r} cannot be used", problems)
     return config
 
 
-def _read_files(config: Config, files: list[str]) -> list[str]:
-    """Set what the files say; returns what is wrong with them."""
-    problems = []
-    for file in files:
-        try:
-            config.update_from_toml(file)
-        except ConfigError as fault:
-            problems.append(str(fault))
-    return problems
+def _read_file(config: Config, file: str) -> Iterator[str]:
+    """Set what a file says; yields what is wrong with it."""
+    try:
+        config.update_from_toml(file)
+    except ConfigError as fault:
+        yield str(fault)
+
+
+def _apply_setting(config: Config, setting: str) -> Iterator[str]:
+    """Set a word ``key=value``; yields what is wrong with it."""
+    key, equals, value = setting.partition("=")
+    if not equals:
+        yield f"setting {setting!r} is not of the form key=value, as in doDark=false"
+        return
+    try:
+        config.set_text(key.strip(), value, _LAYER, f"-c {setting}")
+    except ConfigError as fault:
+        yield str(fault)
 
 
 def _switch_on(config: Config, registry: Registry, arguments: argparse.Namespace) -> None:
-    """Whoever gives a calibration wants it used."""
+    """Switch on the steps whose calibrations are given."""
     for kind, flags in calibration_flags(registry).items():
-        if not getattr(arguments, kind):
-            continue
-        for flag in flags:
-            if not config.get(flag):
+        for flag in flags if getattr(arguments, kind) else ():
+            if not config.get(flag) and config.origin(flag).layer != _LAYER:
                 config.set(flag, True, _LAYER, f"--{option_name(kind)}")
-
-
-def _apply_settings(config: Config, settings: list[str]) -> list[str]:
-    """Set ``key=value`` words; returns what is wrong with them."""
-    problems = []
-    for setting in settings:
-        key, equals, value = setting.partition("=")
-        if not equals:
-            problems.append(f"setting {setting!r} is not of the form key=value, as in doDark=false")
-            continue
-        try:
-            config.set_text(key.strip(), value, _LAYER, f"-c {setting}")
-        except ConfigError as fault:
-            problems.append(str(fault))
-    return problems
