@@ -21,6 +21,7 @@ from isrcore.config import Config
 from isrcore.folder_repository import FolderRepository
 from isrcore.isr import IsrTask
 from isrcore.paths import stem
+from isrcore.plan import PlanError
 from isrcore.registry import Registry
 from isrcore.task import Metadata, TaskError
 
@@ -55,7 +56,7 @@ class TaskRunner:
         """Process all units that can be; how each one ended, in the order of the files.
 
         Raises `CommandError` for an output that cannot be, or whose content was made otherwise; then nothing
-        was done.
+        was done. With --doraise also PlanError, and the error of a unit that fails.
         """
         products = assign_products(self.batch.units, self.arguments)
         # Large files take a while: their digests are found while units are planned.
@@ -65,6 +66,8 @@ class TaskRunner:
             if refused:
                 self.arguments.messages.print(refused, soft_wrap=True)
             self.outcomes = {unit: _refused(unit) for unit in self.batch.units if unit.problems}
+            for unit in self.outcomes if self.arguments.doraise else ():
+                raise PlanError(unit.label, unit.problems)
             if self.can_start:
                 self._write_record()
             for unit in self.outcomes:
