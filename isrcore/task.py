@@ -23,6 +23,9 @@ _P = ParamSpec("_P")
 _R = TypeVar("_R")
 _TaskT = TypeVar("_TaskT", bound="Task")
 
+# Log levels of the documented system over those of Python.
+_THEIR_LEVELS = 1000
+
 _USAGE = {
     "UserTime": "ru_utime",
     "SystemTime": "ru_stime",
@@ -308,17 +311,21 @@ class Task:
         """Change config values after the camera's overrides and before the user's; nothing here."""
 
     @contextlib.contextmanager
-    def timer(self, name: str, logLevel: int = logging.DEBUG) -> Iterator[None]:
+    def timer(self, name: str, logLevel: int = 10000) -> Iterator[None]:
         """Add time and resources at start and end of a block to the metadata, and log them.
+
+        ``logLevel`` is a level of `logging`, or one of the documented system's, which are a thousand times
+        as large: the default is DEBUG.
 
         Items are ``<name>Start<Item>`` and ``<name>End<Item>``: Utc (ISO 8601), CpuTime, UserTime and
         SystemTime in s, MaxResidentSetSize in the platform's unit, and counts. Children are not included.
         """
-        self._record_usage(f"{name}Start", logLevel)
+        level = logLevel // _THEIR_LEVELS if logLevel >= _THEIR_LEVELS else logLevel
+        self._record_usage(f"{name}Start", level)
         try:
             yield
         finally:
-            self._record_usage(f"{name}End", logLevel)
+            self._record_usage(f"{name}End", level)
 
     def _record_usage(self, prefix: str, level: int) -> None:
         usage = resource.getrusage(resource.RUSAGE_SELF)

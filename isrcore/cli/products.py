@@ -29,6 +29,9 @@ def assign_products(units: list[Unit], arguments: argparse.Namespace) -> dict[Un
         _make_folder(output)
         ending = ".fits.fz" if arguments.compress else ".fits"
         products = {unit: output / f"{stem(unit.path)}_{unit.detector}{ending}" for unit in units}
+    for product in products.values():
+        # Of a run that was killed; nobody else writes this product.
+        remove_unfinished(product)
     _check(products, arguments.overwrite)
     return products
 
