@@ -139,7 +139,7 @@ class TransmissionCurve:
             grid = _grid(*(_plain(table, name) for name in ("wavelength", "throughput", "radius")))
         except (units.UnitConversionError, ValueError, TypeError) as fault:
             raise TransmissionError(str(fault)) from fault
-        label = unescape(str(meta.get("FILTER", "")).strip())
+        label = unescape(str(meta.get("FILTER", "")))
         return cls(**grid, center=(x, y), below=below, above=above, filter=label, source=source)
 
     @classmethod
@@ -188,10 +188,9 @@ def _grid(wavelength: Numbers, throughput: Numbers, radius: Numbers) -> dict[str
             f"{throughput.size} rows do not give every one of {radii.size} radii each of "
             f"{wavelengths.size} wavelengths once"
         )
-    order = np.lexsort((wavelength, radius))
-    if not (np.diff(radius[order].reshape(radii.size, -1), axis=1) == 0).all():
+    order, shape = np.lexsort((wavelength, radius)), (radii.size, wavelengths.size)
+    if not (wavelength[order].reshape(shape) == wavelengths).all():
         raise TransmissionError("some radii lack wavelengths that others have")
-    shape = radii.size, wavelengths.size
     return {"wavelengths": wavelengths, "throughput": throughput[order].reshape(shape), "radii": radii}
 
 

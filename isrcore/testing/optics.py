@@ -25,8 +25,8 @@ def transmission_curves(draw: st.DrawFn, varies: bool | None = None) -> Transmis
     count = math.prod(shape)
     values = draw(st.lists(_FRACTIONS, min_size=count, max_size=count))
     center = draw(st.tuples(st.floats(-50, 50), st.floats(-50, 50)))
-    below, above = draw(_FRACTIONS), draw(_FRACTIONS)
-    return TransmissionCurve(wavelengths, np.reshape(values, shape), radii, center, below, above)
+    ends = draw(_FRACTIONS), draw(_FRACTIONS)
+    return TransmissionCurve(wavelengths, np.reshape(values, shape), radii, center, *ends)
 
 
 def transmissions(detector: Detector) -> st.SearchStrategy[SystemTransmission]:
