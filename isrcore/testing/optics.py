@@ -16,8 +16,11 @@ _FRACTIONS = st.floats(0, 1)
 
 
 @st.composite
-def transmission_curves(draw: st.DrawFn, varies: bool | None = None) -> TransmissionCurve:
-    """Curves of 2 to 6 wavelengths, 3000 to 11000 Angstrom, and of 1 to 3 radii, 0 to 300, or none."""
+def transmission_curves(draw: st.DrawFn, varies: bool | None = None, name: str = "") -> TransmissionCurve:
+    """Curves of 2 to 6 wavelengths, 3000 to 11000 Angstrom, and of 1 to 3 radii, 0 to 300, or none.
+
+    ``name`` is the filter they are of.
+    """
     wavelengths = sorted(draw(st.sets(st.floats(3000, 11000), min_size=2, max_size=6)))
     does_vary = draw(st.booleans()) if varies is None else varies
     radii = sorted(draw(st.sets(st.floats(0, 300), min_size=1, max_size=3))) if does_vary else []
@@ -26,12 +29,13 @@ def transmission_curves(draw: st.DrawFn, varies: bool | None = None) -> Transmis
     values = draw(st.lists(_FRACTIONS, min_size=count, max_size=count))
     center = draw(st.tuples(st.floats(-50, 50), st.floats(-50, 50)))
     ends = draw(_FRACTIONS), draw(_FRACTIONS)
-    return TransmissionCurve(wavelengths, np.reshape(values, shape), radii, center, *ends)
+    return TransmissionCurve(wavelengths, np.reshape(values, shape), radii, center, *ends, filter=name)
 
 
 def transmissions(detector: Detector) -> st.SearchStrategy[SystemTransmission]:
-    """Products of curves of some parts, at least one."""
-    curves = st.dictionaries(st.sampled_from(PARTS), transmission_curves(), min_size=1)
+    """Products of curves of some parts, at least one, of filters of any name."""
+    curve = st.text(max_size=5).flatmap(lambda name: transmission_curves(name=name))
+    curves = st.dictionaries(st.sampled_from(PARTS), curve, min_size=1)
     return curves.map(lambda given: SystemTransmission(detector, given))
 
 

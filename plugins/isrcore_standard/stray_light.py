@@ -29,8 +29,8 @@ from isrcore import (
 )
 from isrcore_standard.template_fit import fit_line
 
-# So many pixels fix an amplitude to a thousandth of the noise of one; more would only cost time.
-_SAMPLE = 1 << 20
+# So many pixels fix what the template adds to a 500th of a pixel's noise; more would cost time and memory.
+_SAMPLE = 1 << 18
 
 
 class StrayLightConfig(Config):
