@@ -12,6 +12,12 @@ from isrcore import Amplifier, Box, Defects, Detector, Exposure, MaskedImage
 RAW_BOXES = ("raw_box", "raw_data_box", "serial_overscan_box", "parallel_overscan_box", "prescan_box")
 
 
+def with_other_amplifiers(detector: Detector) -> Detector:
+    """The same detector with its amplifiers listed the other way round, under other names."""
+    renamed = (attrs.evolve(amp, name=f"{amp.name}'") for amp in reversed(detector.amplifiers))
+    return attrs.evolve(detector, amplifiers=tuple(renamed))
+
+
 @attrs.frozen
 class Mirror:
     """Exchange rows and columns, or not, then reverse rows, columns, both or none."""

@@ -8,13 +8,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from isrcore import Detector, MaskedImage, Readout, VisitInfo, simulate
+from isrcore import Detector, MaskedImage, Readout, VisitInfo, simulate, stepspecs
 from isrcore.testing import strategies
-from isrcore.testing.contracts import ulps
+from isrcore.testing.contracts import check_same, ulps
 from tests.assembled import assembled, rms
 from tests.effects.illumination import put_in_illumination, scattered_light
 from tests.golden_exposures import make_task
+from tests.mirror import with_other_amplifiers
 
+#: Facts of all arithmetic but the illumination's own.
+EARLIER = stepspecs.ARITHMETIC - {"illumination-corrected", "amplifier-offsets-subtracted"}
 IN_R = VisitInfo(exposure_s=30.0, filter="r")
 
 
@@ -66,6 +69,17 @@ def test_a_pixel_depends_on_itself_alone(data):
 
 
 @given(st.data())
+def test_names_and_order_of_amplifiers_do_not_matter(data):
+    detector = data.draw(strategies.detectors())
+    exposure = attrs.evolve(data.draw(strategies.exposures(detector)), visit=IN_R)
+    frame = data.draw(strategies.frames(detector, "illumMaskedImage"))
+    task, other = task_of("doIlluminationCorrection"), with_other_amplifiers(detector)
+    product = task.run(exposure, illumMaskedImage=frame).exposure
+    renamed = task.run(attrs.evolve(exposure, detector=other), illumMaskedImage=frame).exposure
+    check_same(product.pixels, renamed.pixels)
+
+
+@given(st.data())
 def test_it_is_the_flat_rule(data):
     """Division by a frame of a scale is one operation, whatever the frame is called."""
     detector = data.draw(strategies.detectors())
@@ -77,6 +91,14 @@ def test_it_is_the_flat_rule(data):
     other = flat.run(exposure, flat=frame).exposure
     for plane in ("image", "mask", "variance"):
         np.testing.assert_array_equal(getattr(one, plane), getattr(other, plane))
+
+
+@pytest.mark.parametrize(
+    "spec", [s for s in stepspecs.STANDARD.values() if s.provides <= EARLIER], ids=lambda spec: spec.name
+)
+def test_it_divides_what_all_others_have_left(spec):
+    """Also when only the two of them are on: what is subtracted afterwards would be wrong by the frame."""
+    assert spec.provides <= stepspecs.ILLUMINATION.after | stepspecs.ILLUMINATION.requires
 
 
 @pytest.mark.parametrize(

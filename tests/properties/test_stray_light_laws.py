@@ -10,10 +10,11 @@ from hypothesis import strategies as st
 
 from isrcore import Detector, PlanError, Readout, VisitInfo, simulate
 from isrcore.testing import strategies
-from isrcore.testing.contracts import ulps
+from isrcore.testing.contracts import check_same, ulps
 from tests.assembled import assembled, rms
 from tests.effects.stray_light import halo, put_in_stray_light
 from tests.golden_exposures import make_task
+from tests.mirror import with_other_amplifiers
 
 SECONDS = 30.0
 IN_R = VisitInfo(exposure_s=SECONDS, dark_s=SECONDS, filter="r")
@@ -105,6 +106,18 @@ def test_flagged_pixels_have_no_say(data):
     first = scale_of(by_fit().run(exposure, strayLightData=template).exposure)
     second = scale_of(by_fit().run(changed, strayLightData=other).exposure)
     np.testing.assert_equal(attrs.asdict(first), attrs.asdict(second))
+
+
+@pytest.mark.parametrize("scaling", SCALINGS)
+@given(data=st.data())
+def test_names_and_order_of_amplifiers_do_not_matter(scaling, data):
+    detector = data.draw(strategies.detectors())
+    exposure = attrs.evolve(data.draw(strategies.exposures(detector)), visit=IN_R)
+    template = data.draw(strategies.frames(detector, "strayLightData"))
+    task, other = task_of("doStrayLight", strayLight__scaling=scaling), with_other_amplifiers(detector)
+    product = task.run(exposure, strayLightData=template).exposure
+    renamed = task.run(attrs.evolve(exposure, detector=other), strayLightData=template).exposure
+    check_same(product.pixels, renamed.pixels)
 
 
 @given(st.data())
