@@ -64,6 +64,8 @@ from isrcore.step import AmpView, GatherStep, Measurement, PixelStep, Skip, Step
 from isrcore.stepspecs import StepSpec
 from isrcore.task import Metadata, Struct, Task, TaskError, timeMethod
 from isrcore.thumbnails import bin_image, make_thumbnail
+from isrcore.transmission import SystemTransmission, TransmissionCurve, TransmissionError
+from isrcore.zero_point import ZeroPoint
 
 __all__ = [
     "Affine",
@@ -136,10 +138,14 @@ __all__ = [
     "StepSpec",
     "Struct",
     "Subtract",
+    "SystemTransmission",
     "Task",
     "TaskError",
     "Tiled",
+    "TransmissionCurve",
+    "TransmissionError",
     "VisitInfo",
+    "ZeroPoint",
     "bin_image",
     "check_writable",
     "default_config",

@@ -16,8 +16,8 @@ from isrcore.kernels.reference import Work, execute
 from isrcore.step import Skip
 from isrcore.stepspecs import StepSpec
 
-# What a missing border of a calibration is filled with: the value that changes nothing.
-_MULTIPLICATIVE = frozenset({"flat", "illumination"})
+# Frames to divide by: dimensionless, and a border they lack is filled with one rather than zero.
+_MULTIPLICATIVE = frozenset({"flat", "illumMaskedImage"})
 
 
 class CalibrationError(ValueError):
@@ -55,12 +55,14 @@ class Calibrations:
 
     Frames (bias, dark, flat ...) are `Exposure` values in the geometry and mask planes of the exposure, or
     tuples of several (fringes); other kinds (defects ...) are as given. ``absent`` says of kinds why
-    there is none for this exposure.
+    there is none for this exposure. ``margins`` says of frames that were too small how many pixels on each
+    side were added.
     """
 
     values: Mapping[str, Any] = attrs.field(factory=dict)
     refused: Mapping[str, str] = attrs.field(factory=dict)
     absent: Mapping[str, str] = attrs.field(factory=dict)
+    margins: Mapping[str, int] = attrs.field(factory=dict)
 
     @classmethod
     def check(
@@ -80,6 +82,7 @@ class Calibrations:
         values: dict[str, Any] = {}
         refused: dict[str, str] = {}
         absent: dict[str, str] = {}
+        margins: dict[str, int] = {}
         for kind in sorted(inputs):
             try:
                 value = _chosen(inputs[kind], exposure, config)
@@ -87,9 +90,10 @@ class Calibrations:
                     absent[kind] = value.reason
                 elif value is not None:
                     values[kind] = aligner.align(kind, value)
+                    margins[kind] = aligner.margin(value)
             except (CalibrationError, ValueError) as fault:
                 refused[kind] = str(fault)
-        return cls(values, refused, absent)
+        return cls(values, refused, absent, margins)
 
     def offers(self, kind: str) -> bool:
         """Whether a usable calibration of this kind was given."""
@@ -105,6 +109,23 @@ class Calibrations:
             raise LookupError(f"no {kind} was given for this run{self.reason(kind)}")
         frame: Exposure = self.values[kind]
         return frame
+
+    def own_box(self, kind: str) -> Box:
+        """Where a frame's own pixels are, without the border it was given for being too small."""
+        (ny, nx), n = self.frame(kind).shape, self.margins.get(kind, 0)
+        return Box(n, ny - n, n, nx - n)
+
+    def divisor(self, kind: str, scale: float) -> MaskedImage:
+        """The pixels of a frame to divide ``scale`` by: its border, where it has one, is ``scale`` too.
+
+        So that nothing changes there, whatever the scale. The frame itself keeps its ones.
+        """
+        pixels, inner = self.frame(kind).pixels, self.own_box(kind)
+        if inner.shape == pixels.shape or scale == 1:
+            return pixels
+        image = np.full(pixels.shape, scale, np.float32)
+        image[inner.slices] = pixels.image[inner.slices]
+        return attrs.evolve(pixels, image=image)
 
     def frames(self, kind: str) -> tuple[Exposure, ...]:
         """The calibration frames of a kind of which there may be several. Raises LookupError as `frame`."""
@@ -169,6 +190,12 @@ class _Aligner:
             raise CalibrationError(f"{value.label}: " + "; ".join(problems))
         frame = self._fit(kind, value)
         return attrs.evolve(frame, pixels=frame.pixels.with_planes(self.planes))
+
+    def margin(self, value: Any) -> int:
+        """How many pixels on each side an input of this size lacks; 0 for what is no single frame."""
+        detector = self.exposure.detector
+        is_frame = isinstance(value, Exposure | MaskedImage) and value.shape != detector.raw_shape
+        return (_margin(value.shape, detector.shape) or 0) if is_frame else 0
 
     def _bare(self, pixels: MaskedImage) -> Exposure:
         """A frame without a description, taken to be of this detector."""

@@ -14,8 +14,11 @@ from astropy.time import Time
 from astropy.wcs import WCS
 
 from isrcore.camera import Detector
+from isrcore.focal_plane import Coordinates
 from isrcore.frame_statistics import FrameStatistics
 from isrcore.image import Float32, Mask, MaskedImage, MaskPlanes, Pixels
+from isrcore.transmission import SystemTransmission
+from isrcore.zero_point import ZeroPoint
 
 #: Units an exposure can be in; empty = dimensionless, as normalised flats are.
 UNITS = ("adu", "electron", "")
@@ -61,6 +64,19 @@ class HistoryEntry:
     seconds: float = math.nan
 
 
+def _as_polygon(vertices: Any) -> Coordinates | None:
+    """Vertices nobody changes. Raises ValueError for what is no polygon."""
+    if vertices is None:
+        return None
+    polygon = np.array(vertices, dtype=np.float64)
+    if polygon.ndim != 2 or polygon.shape[1] != 2 or len(polygon) < 3 or not np.isfinite(polygon).all():
+        raise ValueError(
+            f"a polygon is three or more finite vertices (x, y), this one has shape {polygon.shape}"
+        )
+    polygon.setflags(write=False)
+    return polygon
+
+
 @attrs.define(eq=False, repr=False)
 class Exposure:
     """The pixels of one detector with all that is known about them.
@@ -68,7 +84,9 @@ class Exposure:
     ``facts`` are past-tense truths ("flat-fielded"), ``given`` those of them that held before isrcore saw
     the pixels, each with who made it true ("Elixir (IMRED_OP)"); ``measured`` maps a step's name to what it
     measured, by amplifier name; ``source`` says where the exposure came from and ``digest`` identifies its
-    content.
+    content. ``valid_polygon`` (n, 2) are the corners x, y of the part that light reaches, in pixels of the
+    trimmed detector; ``transmission`` is what the light passed and ``zero_point`` what a count is worth in
+    flux. All three are None where nobody has said.
     """
 
     pixels: MaskedImage
@@ -84,6 +102,9 @@ class Exposure:
     source: str = ""
     digest: str = ""
     given: Mapping[str, str] = attrs.field(factory=dict)
+    valid_polygon: Coordinates | None = attrs.field(default=None, converter=_as_polygon)
+    transmission: SystemTransmission | None = None
+    zero_point: ZeroPoint | None = None
     _statistics: dict[frozenset[str], FrameStatistics] = attrs.field(factory=dict, init=False, repr=False)
 
     def __repr__(self) -> str:

@@ -2,15 +2,15 @@
 
 A product has a primary HDU without pixels (the exposure's header, facts as ``ISRF001 = 'flat-fielded'``,
 camera and visit as ``ISR...`` cards), the images IMAGE, MASK and VARIANCE, and the tables ISR_HISTORY,
-ISR_DETECTOR (one row per amplifier, boxes as y0, y1, x0, x1), ISR_CONFIG and ISR_PROVENANCE. Every HDU has
-CHECKSUM and DATASUM. A raw exposure whose mask and variance nobody changed has the IMAGE alone. Texts that
-ASCII cannot hold are written with Python's backslash escapes.
+ISR_DETECTOR (one row per amplifier, boxes as y0, y1, x0, x1), ISR_CONFIG and ISR_PROVENANCE; where they are
+known, ISR_POLYGON, a table for every part of the transmission and cards of the zero point (`fits_optics`).
+Every HDU has CHECKSUM and DATASUM. A raw exposure whose mask and variance nobody changed has the IMAGE alone.
+Texts that ASCII cannot hold are written with Python's backslash escapes.
 """
 
 from __future__ import annotations
 
 import io
-import math
 import os
 import re
 import warnings
@@ -31,8 +31,10 @@ from astropy.wcs import WCS
 from isrcore.atomic import UNFINISHED, replacing
 from isrcore.camera import Amplifier, Detector
 from isrcore.exposure import Exposure, HistoryEntry, VisitInfo
-from isrcore.fits_columns import escape, make_table, read_rows, text_column, unescape
+from isrcore.fits_cards import exact_card, make_card
+from isrcore.fits_columns import make_table, read_rows, text_column, unescape
 from isrcore.fits_compression import choose_compression, make_plane_hdu
+from isrcore.fits_optics import ZERO_POINT_CARDS, optics_hdus, read_optics, zero_point_cards
 from isrcore.fits_planes import is_fast, is_intact, read_plane, write_plane
 from isrcore.image import MaskedImage, MaskPlanes, Pixels
 from isrcore.raw import without_file_keywords
@@ -67,7 +69,8 @@ _BLOCK = 2880
 # What is read in one pass, by BITPIX.
 _FAST: dict[int, type] = {-32: np.float32, 32: np.int32}
 _FACT = re.compile(r"ISRF\d{3}")
-_OWN_KEYWORD = re.compile(r"ISRLAYO|ISRCAM|ISRF\d{3}|" + "|".join(_VISIT_CARDS.values()))
+_OWN_CARDS = "|".join([*_VISIT_CARDS.values(), *ZERO_POINT_CARDS])
+_OWN_KEYWORD = re.compile(rf"ISRLAYO|ISRCAM|ISRF\d{{3}}|{_OWN_CARDS}")
 
 
 class FitsError(OSError):
@@ -153,9 +156,10 @@ def survey_exposure(path: str | Path) -> Exposure:
 def _to_exposure(path: str | Path, hdus: Mapping[str, Any], planes: list[Pixels]) -> Exposure:
     """The exposure of a product whose pixels were read."""
     primary, image = hdus["PRIMARY"].header, hdus["IMAGE"]
+    detector = _read_detector(hdus["ISR_DETECTOR"])
     return Exposure(
         _join_planes(hdus, planes),
-        _read_detector(hdus["ISR_DETECTOR"]),
+        detector,
         camera=unescape(primary["ISRCAM"]),
         visit=_read_visit(primary),
         header=_without_own_cards(primary),
@@ -165,6 +169,7 @@ def _to_exposure(path: str | Path, hdus: Mapping[str, Any], planes: list[Pixels]
         history=tuple(HistoryEntry(**row) for row in read_rows(hdus["ISR_HISTORY"], HistoryEntry)),
         source=str(path),
         digest="-".join(_datasum(hdu) for hdu in _planes_of(hdus)),
+        **read_optics(hdus, detector),
     )
 
 
@@ -244,20 +249,22 @@ def _bit_cards(pixels: MaskedImage) -> list[fits.Card]:
     wrong = [name for name in pixels.planes if not _PLANE_NAME.fullmatch(name)]
     if wrong:
         raise FitsError(f"mask plane {wrong[0]!r} is no FITS keyword; name it with A-Z, 0-9, '-' and '_'")
-    return [_card(f"MP_{name}", pixels.planes.bits[name]) for name in pixels.planes]
+    return [make_card(f"MP_{name}", pixels.planes.bits[name]) for name in pixels.planes]
 
 
 def _primary_header(exposure: Exposure) -> Header:
     """The exposure's header and the cards that hold what is not pixels."""
     cards = [exact_card(card) for card in _without_own_cards(exposure.header).cards]
-    header = Header([*cards, _card("ISRLAYO", _LAYOUT), _card("ISRCAM", exposure.camera)])
-    header.extend(_card(f"ISRF{number:03}", fact) for number, fact in enumerate(sorted(exposure.facts), 1))
+    header = Header([*cards, make_card("ISRLAYO", _LAYOUT), make_card("ISRCAM", exposure.camera)])
+    facts = enumerate(sorted(exposure.facts), 1)
+    header.extend(make_card(f"ISRF{number:03}", fact) for number, fact in facts)
     for name, keyword in _VISIT_CARDS.items():
         value = getattr(exposure.visit, name)
         if isinstance(value, Time):
             value = _to_text(value)
         if value is not None and value == value:
-            header.append(_card(keyword, value))
+            header.append(make_card(keyword, value))
+    header.extend(zero_point_cards(exposure.zero_point))
     return header
 
 
@@ -267,22 +274,6 @@ def _without_own_cards(header: Header) -> Header:
     for keyword in {keyword for keyword in own if _OWN_KEYWORD.fullmatch(keyword)}:
         del own[keyword]
     return own
-
-
-def _card(keyword: str, value: Any) -> fits.Card:
-    """A card that gives back the value it got; what FITS has no number for becomes a text."""
-    if isinstance(value, float) and not math.isfinite(value):
-        value = str(value)
-    return exact_card(fits.Card(keyword, escape(value) if isinstance(value, str) else value))
-
-
-def exact_card(card: fits.Card) -> fits.Card:
-    """The card, rewritten when astropy would cut its number to 20 characters."""
-    value = float(card.value) if isinstance(card.value, float) else 0.0
-    if len(repr(value)) <= 20 or fits.Card.fromstring(str(card)).value == value:
-        return card
-    keyword = card.keyword if len(card.keyword) <= 8 else f"HIERARCH {card.keyword}"
-    return fits.Card.fromstring(f"{keyword:8}= {repr(value).upper()} / {card.comment}"[:80].ljust(80))
 
 
 def _wcs_header(wcs: WCS | None) -> Header:
@@ -304,16 +295,17 @@ def _to_text(date: Time) -> str:
 
 
 def _table_hdus(exposure: Exposure) -> Iterator[fits.BinTableHDU]:
-    """History and detector."""
+    """History and detector, and what is known of light and flux."""
     yield make_table("ISR_HISTORY", HistoryEntry, exposure.history)
     table = make_table("ISR_DETECTOR", Amplifier, exposure.detector.amplifiers)
     for name, keyword in _DETECTOR_CARDS.items():
         value = getattr(exposure.detector, name)
         if isinstance(value, tuple):
-            table.header.extend([_card(f"{keyword}{axis}", part) for axis, part in enumerate(value)])
+            table.header.extend([make_card(f"{keyword}{axis}", part) for axis, part in enumerate(value)])
         else:
-            table.header.append(_card(keyword, value))
+            table.header.append(make_card(keyword, value))
     yield table
+    yield from optics_hdus(exposure)
 
 
 def _text_hdus(config_text: str, provenance: Mapping[str, str]) -> Iterator[fits.BinTableHDU]:

@@ -8,6 +8,7 @@ the same directions. Every function maps x and y to x and y.
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -81,6 +82,46 @@ def detector_corners(detector: Detector) -> Coordinates:
     ny, nx = detector.shape
     corners = np.array([(0, 0), (nx, 0), (nx, ny), (0, ny)]) - 0.5
     return np.stack(pixel_to_focal_plane(detector, corners[:, 0], corners[:, 1]), axis=1)
+
+
+def regular_polygon(x_mm: float, y_mm: float, radius_mm: float, corners: int) -> Coordinates:
+    """The corners (n, 2) of a regular polygon in a circle, counterclockwise from the angle 0."""
+    angles = 2 * np.pi * np.arange(corners) / corners
+    return np.stack((x_mm + radius_mm * np.cos(angles), y_mm + radius_mm * np.sin(angles)), axis=1)
+
+
+def intersect_detector(detector: Detector, polygon_mm: npt.ArrayLike) -> Coordinates | None:
+    """The part of a detector inside a polygon (n, 2) of the focal plane, mm: its corners (m, 2) in pixels.
+
+    Counterclockwise as seen with y upwards, each corner once. None when they do not overlap. Raises
+    ValueError for a polygon that crosses itself or leaves several parts of the detector, `CameraError` when
+    the detector has no pixel size.
+    """
+    import shapely
+
+    corners = np.asarray(polygon_mm, dtype=np.float64)
+    x, y = focal_plane_to_pixel(detector, corners[:, 0], corners[:, 1])
+    ny, nx = detector.shape
+    given, whole = shapely.Polygon(np.stack((x, y), axis=1)), shapely.box(-0.5, -0.5, nx - 0.5, ny - 0.5)
+    if not given.is_valid:
+        raise ValueError(f"the polygon is none: {shapely.is_valid_reason(given)}; give corners in order")
+    # Where they only touch, what they have in common is a point or a line.
+    parts = [part for part in shapely.get_parts(given.intersection(whole)) if part.area > 0]
+    if len(parts) > 1:
+        raise ValueError(
+            f"the polygon leaves {len(parts)} separate parts of detector {detector.name!r}, not one\n"
+            "  give a polygon without arms or bays that cross the detector"
+        )
+    return _ring(parts[0]) if parts else None
+
+
+def _ring(part: Any) -> Coordinates:
+    """The corners of a polygon of shapely's, counterclockwise, without the first one again at the end."""
+    corners = np.array(part.exterior.coords)[:-1]
+    corners = corners if part.exterior.is_ccw else corners[::-1]
+    # From the lowest, leftmost corner on, whichever shapely happens to start with.
+    first = np.lexsort((corners[:, 0], corners[:, 1]))[0]
+    return np.roll(corners, -first, axis=0)
 
 
 def _array(values: npt.ArrayLike) -> Coordinates:

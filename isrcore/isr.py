@@ -6,6 +6,7 @@ import logging
 from collections.abc import Collection, Iterator, Sequence
 from typing import Any, ClassVar
 
+from isrcore import focal_plane
 from isrcore.calibrations import Alignment, Calibrations, plane_names
 from isrcore.camera import Amplifier, Camera
 from isrcore.config import Config, field, section, subconfig
@@ -440,6 +441,37 @@ class IsrTask(Retrieval):
         owner = Task(config=config, name=self._name)
         step = type(template)(config=template.config, name=template.getName(), parentTask=owner)
         self._apply([self._signed(step)], exposure)
+
+    def setValidPolygonIntersect(self, ccdExposure: Exposure, fpPolygon: Any) -> None:
+        """Set the valid polygon to the part of the detector inside ``fpPolygon``, in place.
+
+        ``fpPolygon`` (n, 2) are corners x, y in the focal plane, mm, in order. Without overlap nothing is
+        set, and the log says so. Raises ValueError when it crosses itself or leaves several parts,
+        CameraError when the detector has no pixel size. Pixels and flags stay.
+        """
+        polygon = focal_plane.intersect_detector(ccdExposure.detector, fpPolygon)
+        if polygon is None:
+            self.log.warning("%s: the polygon does not reach the detector", ccdExposure.label)
+        else:
+            ccdExposure.valid_polygon = polygon
+
+    def roughZeroPoint(self, exposure: Exposure) -> None:
+        """Set the zero point from filter and exposure time, in place, whatever zero point there was.
+
+        A warning and nothing set without a positive exposure time.
+        """
+        template = self._step("zeroPoint")
+        config = template.config.copy()
+        if "doReplace" in config.names():
+            config.doReplace = True
+        config.freeze()
+        step = self._signed(type(template)(config=config))
+        # The parent's registry knows the filters; the configured step stays what it is.
+        step._parent = self
+        reason = step.contract(exposure)
+        if isinstance(reason, Skip):
+            self.log.warning("%s gets no zero point: %s", exposure.label, reason.reason)
+        self._apply([step], exposure)
 
     def maskAndInterpolateDefects(self, exposure: Exposure, defectBaseList: Defects | list[Any]) -> None:
         """Flag defects BAD and the edges the config asks for, and interpolate over BAD, in place.

@@ -23,7 +23,8 @@ from astropy.utils.exceptions import AstropyWarning
 from isrcore.atomic import replacing
 from isrcore.camera import Detector
 from isrcore.exposure import Exposure, VisitInfo
-from isrcore.fits import FitsError, check_writable, exact_card
+from isrcore.fits import FitsError, check_writable
+from isrcore.fits_cards import exact_card
 
 #: The value of a card, or value and comment, by keyword.
 Cards = Mapping[str, Any]

@@ -134,6 +134,9 @@ def _blank(truth: Exposure) -> Exposure:
         history=(),
         measured={},
         given={},
+        valid_polygon=None,
+        transmission=None,
+        zero_point=None,
     )
 
 

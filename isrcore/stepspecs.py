@@ -305,7 +305,15 @@ ILLUMINATION = StepSpec(
     flag="doIlluminationCorrection",
     doc="Divide by the illumination correction: what the flat field got wrong on large scales.",
     requires={"converted", "assembled"},
-    after={"flat-fielded", "fringe-subtracted", "gains-applied"},
+    after=CHARGE
+    | {
+        "brighter-fatter-corrected",
+        "dark-subtracted",
+        "flat-fielded",
+        "fringe-subtracted",
+        "gains-applied",
+        "stray-light-subtracted",
+    },
     provides={"illumination-corrected"},
     calibrations={"illumMaskedImage"},
     once=True,

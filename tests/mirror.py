@@ -12,6 +12,12 @@ from isrcore import Amplifier, Box, Defects, Detector, Exposure, MaskedImage
 RAW_BOXES = ("raw_box", "raw_data_box", "serial_overscan_box", "parallel_overscan_box", "prescan_box")
 
 
+def with_other_amplifiers(detector: Detector) -> Detector:
+    """The same detector with its amplifiers listed the other way round, under other names."""
+    renamed = (attrs.evolve(amp, name=f"{amp.name}'") for amp in reversed(detector.amplifiers))
+    return attrs.evolve(detector, amplifiers=tuple(renamed))
+
+
 @attrs.frozen
 class Mirror:
     """Exchange rows and columns, or not, then reverse rows, columns, both or none."""
@@ -50,9 +56,25 @@ class Mirror:
         is_upper, is_right = (is_right, is_upper) if self.is_transposed else (is_upper, is_right)
         return "LU"[is_upper != self.flip_y] + "LR"[is_right != self.flip_x]
 
+    def point(self, x: float, y: float) -> tuple[float, float]:
+        """A place in the focal plane, which is mirrored at its axes."""
+        x, y = (y, x) if self.is_transposed else (x, y)
+        return -x if self.flip_x else x, -y if self.flip_y else y
+
+    def pixel(self, x: float, y: float, shape: tuple[int, int]) -> tuple[float, float]:
+        """A place on an array of this shape before it is turned."""
+        x, y = (y, x) if self.is_transposed else (x, y)
+        ny, nx = self.shape(shape)
+        return nx - 1 - x if self.flip_x else x, ny - 1 - y if self.flip_y else y
+
     def detector(self, detector: Detector) -> Detector:
+        is_odd = (self.is_transposed + self.flip_y + self.flip_x) % 2
         return attrs.evolve(
             detector,
+            offset_mm=self.point(*detector.offset_mm),
+            reference_pixel=self.pixel(*detector.reference_pixel, detector.shape),
+            # A mirrored turn goes the other way; mirrored twice it is itself again.
+            yaw_deg=-detector.yaw_deg if is_odd else detector.yaw_deg,
             shape=self.shape(detector.shape),
             raw_shape=self.shape(detector.raw_shape),
             amplifiers=tuple(self.amplifier(amp, detector) for amp in detector.amplifiers),

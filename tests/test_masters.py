@@ -324,6 +324,22 @@ def test_switches_are_set_in_a_layer_of_their_own():
     assert config.origin("doSaturation").layer == "command line"
 
 
+@pytest.mark.parametrize("kind", ["bias", "dark", "flat"])
+def test_what_concerns_the_sky_is_off_whatever_the_camera_wants(kind):
+    sky = ("doIlluminationCorrection", "doStrayLight", "doVignette", "doAttachTransmissionCurve")
+    sky += ("doRoughZeroPoint",)
+
+    def want_all(config, camera):
+        for flag in (*sky, "doCameraSpecificMasking"):
+            config.set(flag, True)
+
+    eager = SimpleNamespace(applyOverrides=hookimpl(want_all))
+    config = make_config(Registry({**PLUGINS, "eager": eager}), "simulated", kind)
+    assert [config.get(flag) for flag in sky] == [False] * 5
+    # What only the camera knows to be bad is bad in masters too.
+    assert config.get("doCameraSpecificMasking")
+
+
 def test_low_pixels_of_a_bias_stay_in_the_mean():
     # Read noise of 2 electron at gain 1: about zero counts one pixel in 44 has no positive variance.
     noise = np.random.default_rng(7).normal(0, 2, (9, 200, 200)).astype(np.float32)

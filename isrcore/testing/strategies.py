@@ -42,9 +42,23 @@ from isrcore.kernels.ops import (
     Subtract,
 )
 from isrcore.registry import Registry
+from isrcore.testing.optics import transmission_curves
+from isrcore.transmission import PARTS
+
+# Calibration frames by kind: level, scatter and unit of their pixels.
+_FRAMES = {
+    "bias": (0.0, 3.0, "adu"),
+    "dark": (20.0, 10.0, "adu"),
+    "flat": (1.0, 0.1, ""),
+    "illumMaskedImage": (1.0, 0.05, ""),
+    "strayLightData": (5.0, 3.0, "adu"),
+}
 
 #: Kinds of calibration frames that `frames` makes.
-FRAME_KINDS = ("bias", "dark", "flat")
+FRAME_KINDS = tuple(_FRAMES)
+
+#: Filters that exposures are taken through; some without.
+_FILTERS = ("", "g", "r")
 
 #: (rows, columns) of amplifiers: one, side by side, stacked, four corners.
 _GRIDS = ((1, 1), (1, 2), (2, 1), (1, 3), (2, 2))
@@ -84,7 +98,8 @@ def detectors(
     Every amplifier has its own side for prescan, serial overscan (columns) and parallel overscan (rows);
     a serial overscan may reach beside the parallel one. ``has_overscan`` True asks for serial and parallel
     overscan, False for none, None for either. Gains 0.5 to 4 electron/adu, read noise 0 to 10 electron,
-    saturation (adu) from 40000 or NaN, the suspect level below it or NaN.
+    saturation (adu) from 40000 or NaN, the suspect level below it or NaN. Pixels of 0.01 mm, within 0.1 mm of
+    the axis of the focal plane, turned by right angles.
     """
     rows, columns = draw(st.sampled_from(_GRIDS))
     heights = [draw(st.integers(4, 12)) for _ in range(rows)]
@@ -101,7 +116,15 @@ def detectors(
         amplifiers.append(draw(_amplifiers("ABCD"[place], box, corner, margins)))
     shape = sum(heights), sum(widths)
     raw_shape = shape[0] + rows * margins.parallel, shape[1] + columns * (margins.prescan + margins.serial)
-    return Detector(name, id, shape, raw_shape, tuple(amplifiers))
+    return Detector(name, id, shape, raw_shape, tuple(amplifiers), **draw(_places()))
+
+
+@st.composite
+def _places(draw: st.DrawFn) -> dict[str, Any]:
+    """A detector's place in the focal plane."""
+    near = st.floats(-0.1, 0.1)
+    yaw = draw(st.sampled_from([0.0, 90.0, 180.0, 270.0]))
+    return {"offset_mm": (draw(near), draw(near)), "yaw_deg": yaw, "pixel_size_mm": 0.01}
 
 
 def _overscan_sizes(has_overscan: bool | None) -> st.SearchStrategy[tuple[int, int]]:
@@ -165,9 +188,14 @@ def cameras(draw: st.DrawFn, name: str = "anycam") -> Camera:
 
 
 def visits() -> st.SearchStrategy[VisitInfo]:
-    """Visits of known exposure and dark time, both positive, in s."""
+    """Visits of known exposure and dark time, both positive, in s, in one of a few filters or none."""
     times = st.floats(0.5, 2000.0, width=32)
-    return st.builds(lambda exposure, extra: VisitInfo(1, exposure, exposure + extra), times, times)
+    return st.builds(
+        lambda exposure, extra, name: VisitInfo(1, exposure, exposure + extra, filter=name),
+        times,
+        times,
+        st.sampled_from(_FILTERS),
+    )
 
 
 @st.composite
@@ -212,14 +240,12 @@ def exposures(draw: st.DrawFn, detector: Detector) -> Exposure:
 def frames(draw: st.DrawFn, detector: Detector, kind: str) -> Exposure:
     """Calibration frames (trimmed geometry, float32) with variance, flags and dark time in s.
 
-    ``kind`` is bias (some adu around zero), dark (adu, mostly positive) or flat (no unit, 0.3 to 1.7). Their
-    mask has one plane of its own, "RARE", so bits must be moved by name.
+    ``kind`` is one of `FRAME_KINDS`; what others are divided by has no unit and lies between 0.3 and 1.7.
+    Their mask has one plane of its own, "RARE", so bits must be moved by name.
     """
-    centre, spread, unit = {"bias": (0.0, 3.0, "adu"), "dark": (20.0, 10.0, "adu"), "flat": (1.0, 0.1, "")}[
-        kind
-    ]
+    centre, spread, unit = _FRAMES[kind]
     image = draw(planes_of(detector.shape, centre, spread))
-    if kind == "flat":
+    if not unit:
         image = np.clip(image, np.float32(0.3), np.float32(1.7))
     noise = np.abs(draw(planes_of(detector.shape, 0.0, spread * 0.1))) ** 2
     planes = MaskPlanes().with_planes({"RARE"})
@@ -240,7 +266,9 @@ def calibrations_for(draw: st.DrawFn, detector: Detector) -> dict[str, Any]:
 
 
 #: What makes calibrations that are no single frames, by kind.
-_TABLES: Mapping[str, Callable[[Detector], st.SearchStrategy[Any]]] = {}
+_TABLES: Mapping[str, Callable[[Detector], st.SearchStrategy[Any]]] = {
+    f"{part}Transmission": lambda detector: transmission_curves() for part in PARTS
+}
 
 
 def _shifts(shape: tuple[int, int]) -> st.SearchStrategy[tuple[int, int]]:
@@ -367,6 +395,8 @@ _SETTINGS: Mapping[str, st.SearchStrategy[Any]] = {
     "flat.scalingType": st.sampled_from(["USER", "MEAN", "MEDIAN"]),
     "flat.userScale": st.floats(0.5, 2.0, width=32),
     "gains.normalize": st.booleans(),
+    "illumination.filters": st.lists(st.sampled_from(_FILTERS), max_size=2),
+    "illumination.scale": st.floats(0.5, 2.0, width=32),
     "interpolation.fallbackIncludesFlagged": st.booleans(),
     "interpolation.fwhm": st.floats(0.5, 6.0, width=32),
     "interpolation.growSaturationFootprintSize": st.integers(0, 2),
@@ -379,7 +409,21 @@ _SETTINGS: Mapping[str, st.SearchStrategy[Any]] = {
     "overscan.numSigmaClip": st.floats(1.5, 5.0, width=32),
     "overscan.region": st.sampled_from(["serial", "parallel"]),
     "overscan.trailingColumnsToSkip": st.integers(0, 1),
+    "strayLight.filters": st.lists(st.sampled_from(_FILTERS), max_size=2),
+    "strayLight.scale": st.floats(-2.0, 2.0, width=32),
+    "strayLight.scaling": st.sampled_from(["exposure time", "fit", "fixed"]),
+    "transmission.useAtmosphere": st.booleans(),
+    "transmission.useFilter": st.booleans(),
+    "transmission.useOptics": st.booleans(),
+    "transmission.useSensor": st.booleans(),
     "variance.maskNegative": st.booleans(),
+    "vignette.doMask": st.booleans(),
+    "vignette.doWriteVignettePolygon": st.booleans(),
+    "vignette.numPolygonPoints": st.integers(3, 20),
+    "vignette.radius": st.just(0.0) | st.floats(0.02, 0.3),
+    "vignette.xCenter": st.floats(-0.1, 0.1),
+    "vignette.yCenter": st.floats(-0.1, 0.1),
+    "zeroPoint.doReplace": st.booleans(),
 }
 
 

@@ -15,8 +15,27 @@ KINDS = {"bias": (), "dark": ("bias",), "flat": ("bias", "dark")}
 
 _NEEDED = ("conversion", "saturation", "assembly", "variance")
 # Masters stay in adu and flag what their inputs say; what is known of the detector is flagged in use.
-# A pixel that is bad in one input is taken from the others, never from its neighbours.
-_UNWANTED = ("badRegions", "defects", "flat", "gains", "interpolation", "nanFlags")
+# A pixel that is bad in one input is taken from the others, never from its neighbours. What concerns the sky
+# means nothing for frames that saw none. Steps that no plugin brings may be named.
+_UNWANTED = frozenset(
+    {
+        "ampOffset",
+        "badRegions",
+        "cosmicRays",
+        "defects",
+        "flat",
+        "fringe",
+        "gains",
+        "illumination",
+        "interpolation",
+        "nanFlags",
+        "strayLight",
+        "transmission",
+        "varianceBudget",
+        "vignette",
+        "zeroPoint",
+    }
+)
 _UNUSABLE = ("BAD", "SAT", "CR", "NO_DATA")
 
 

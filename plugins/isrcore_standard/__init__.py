@@ -12,14 +12,20 @@ from isrcore_standard.defect_flags import DefectFlags
 from isrcore_standard.edges import Edges
 from isrcore_standard.flat import Flat
 from isrcore_standard.gains import Gains
+from isrcore_standard.illumination import Illumination
 from isrcore_standard.interpolation import Interpolation
 from isrcore_standard.levels import Levels
+from isrcore_standard.masking import Masking
 from isrcore_standard.nan_flags import NanFlags
 from isrcore_standard.overscan import Overscan, OverscanMeasurement
 from isrcore_standard.saturation import Saturation
+from isrcore_standard.stray_light import StrayLight, StrayLightMeasurement
 from isrcore_standard.suspect import Suspect
 from isrcore_standard.trails import SaturationTrails
+from isrcore_standard.transmission import Transmission
 from isrcore_standard.variance import Variance
+from isrcore_standard.vignette import Vignette, VignetteMeasurement
+from isrcore_standard.zero_point import RoughZeroPoint
 
 __all__ = [
     "AmplifierMask",
@@ -35,15 +41,23 @@ __all__ = [
     "Edges",
     "Flat",
     "Gains",
+    "Illumination",
     "Interpolation",
     "Levels",
+    "Masking",
     "NanFlags",
     "Overscan",
     "OverscanMeasurement",
+    "RoughZeroPoint",
     "Saturation",
     "SaturationTrails",
+    "StrayLight",
+    "StrayLightMeasurement",
     "Suspect",
+    "Transmission",
     "Variance",
+    "Vignette",
+    "VignetteMeasurement",
     "isr_steps",
 ]
 
@@ -63,12 +77,18 @@ def isr_steps() -> list[type[Step]]:
         Edges,
         Flat,
         Gains,
+        Illumination,
         Interpolation,
         Levels,
+        Masking,
         NanFlags,
         Overscan,
         Saturation,
         SaturationTrails,
+        StrayLight,
         Suspect,
+        Transmission,
         Variance,
+        Vignette,
+        RoughZeroPoint,
     ]

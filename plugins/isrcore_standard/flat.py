@@ -35,12 +35,14 @@ class Flat(PixelStep):
 
     def measure(self, view: AmpView) -> FlatScale:
         """The scale: given, or the mean or median of the flat's finite pixels, its mask ignored."""
-        choice = self.config.scalingType
+        choice, given = self.config.scalingType, view.calibrations
         if choice == "USER":
             return FlatScale(self.config.userScale)
         statistic = statistics.mean if choice == "MEAN" else statistics.median
-        return FlatScale(statistic(view.calibration("flat").image))
+        # A border that the flat was given for being too small says nothing of its level.
+        return FlatScale(statistic(given.frame("flat").image[given.own_box("flat").slices]))
 
     def ops(self, view: AmpView) -> Iterator[Op]:
         """I·S/F, variance by the quotient rule, M | M_F."""
-        yield Divide(view.calibration("flat"), scale=view.measurement.level)
+        level = view.measurement.level
+        yield Divide(view.calibrations.divisor("flat", level), scale=level)

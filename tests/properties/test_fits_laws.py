@@ -22,6 +22,7 @@ from isrcore.exposure import Exposure, HistoryEntry, VisitInfo
 from isrcore.fits import read_config, read_exposure, read_provenance, write_exposure
 from isrcore.geometry import Box
 from isrcore.image import MaskedImage, MaskPlanes
+from isrcore.testing import optics
 
 TEXTS = st.text(max_size=90)
 NUMBERS = st.floats()
@@ -99,15 +100,19 @@ def exposures(draw: st.DrawFn) -> Exposure:
     pixels = MaskedImage(image, draw(arrays.arrays(np.int32, shape)), variance, planes)
     if pixels.is_raw and draw(st.booleans()):
         pixels = MaskedImage.from_raw(image, planes)
+    detector = draw(detectors(shape))
     return Exposure(
         pixels,
-        draw(detectors(shape)),
+        detector,
         draw(TEXTS),
         draw(VISITS),
         draw(headers()),
         unit=draw(st.sampled_from(["adu", "electron"])),
         facts=draw(st.frozensets(TEXTS, max_size=3)),
         history=tuple(draw(st.lists(HISTORY, max_size=3))),
+        valid_polygon=draw(st.none() | optics.polygons()),
+        transmission=draw(st.none() | optics.transmissions(detector)),
+        zero_point=draw(st.none() | optics.zero_points()),
     )
 
 
@@ -117,6 +122,8 @@ def plain(value: Any) -> Any:
         return {field.name: plain(getattr(value, field.name)) for field in attrs.fields(type(value))}
     if isinstance(value, tuple | list):
         return [plain(part) for part in value]
+    if isinstance(value, dict):
+        return {key: plain(part) for key, part in value.items()}
     if isinstance(value, float):
         return "nan" if math.isnan(value) else (value, math.copysign(1, value))
     if isinstance(value, Time):

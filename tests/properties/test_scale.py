@@ -48,7 +48,7 @@ def rescaled_config(config, k):
 def test_electrons_do_not_depend_on_counts_per_electron(data, k):
     config, exposure, inputs = data.draw(strategies.runs(REGISTRY, doVariance=True, overscan__isInt=False))
     exposure.pixels = MaskedImage.from_image(exposure.image.astype(np.float32))
-    frames = {kind: rescaled(inputs[kind], k) for kind in ("bias", "dark")}
+    frames = {kind: rescaled(inputs[kind], k) for kind in ("bias", "dark", "strayLightData")}
     first = IsrTask(config=config, registry=REGISTRY).run(exposure, **inputs).exposure
     task = IsrTask(config=rescaled_config(config, k), registry=REGISTRY)
     second = task.run(rescaled(exposure, k), **{**inputs, **frames}).exposure
