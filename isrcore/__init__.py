@@ -7,6 +7,7 @@ from isrcore import focal_plane, statistics, stepspecs
 from isrcore.calibrations import CalibrationChoice, CalibrationError, Calibrations
 from isrcore.camera import Amplifier, Camera, CameraError, Detector, Filter
 from isrcore.config import Config, ConfigError, field, section, subconfig
+from isrcore.crosstalk import Crosstalk, CrosstalkError, CrosstalkMatrix
 from isrcore.defects import Defects, DefectsError
 from isrcore.exposure import Exposure, HistoryEntry, VisitInfo
 from isrcore.fits import (
@@ -23,6 +24,7 @@ from isrcore.geometry import Box, Gather, GeometryError, Section
 from isrcore.hookspecs import hookimpl
 from isrcore.image import MaskedImage, MaskPlaneError, MaskPlanes
 from isrcore.isr import IsrConfig, IsrTask, default_config, isr_config
+from isrcore.kernels.bands import map_bands, row_bands
 from isrcore.kernels.ops import (
     Affine,
     Divide,
@@ -61,6 +63,7 @@ from isrcore.step import AmpView, GatherStep, Measurement, PixelStep, Skip, Step
 from isrcore.stepspecs import StepSpec
 from isrcore.task import Metadata, Struct, Task, TaskError, timeMethod
 from isrcore.thumbnails import bin_image, make_thumbnail
+from isrcore.window_median import median_of_windows
 
 __all__ = [
     "Affine",
@@ -74,6 +77,9 @@ __all__ = [
     "CameraError",
     "Config",
     "ConfigError",
+    "Crosstalk",
+    "CrosstalkError",
+    "CrosstalkMatrix",
     "Defects",
     "DefectsError",
     "Detector",
@@ -143,6 +149,8 @@ __all__ = [
     "hookimpl",
     "isr_config",
     "make_thumbnail",
+    "map_bands",
+    "median_of_windows",
     "pointing_cards",
     "random_generator",
     "read_config",
@@ -151,6 +159,7 @@ __all__ = [
     "read_provenance",
     "read_sections",
     "reading_order",
+    "row_bands",
     "section",
     "simulate",
     "statistics",
