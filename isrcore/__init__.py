@@ -63,7 +63,7 @@ from isrcore.step import AmpView, GatherStep, Measurement, PixelStep, Skip, Step
 from isrcore.stepspecs import StepSpec
 from isrcore.task import Metadata, Struct, Task, TaskError, timeMethod
 from isrcore.thumbnails import bin_image, make_thumbnail
-from isrcore.window_median import median_of_windows
+from isrcore.window_median import median_bounds, median_of_windows
 
 __all__ = [
     "Affine",
@@ -150,6 +150,7 @@ __all__ = [
     "isr_config",
     "make_thumbnail",
     "map_bands",
+    "median_bounds",
     "median_of_windows",
     "pointing_cards",
     "random_generator",

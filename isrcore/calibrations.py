@@ -162,6 +162,9 @@ class _Aligner:
             return value if isinstance(value, Defects) else Defects.from_iterable(value)
         if kind == "crosstalk":
             return Crosstalk.of(value, self.exposure.detector)
+        if kind == "crosstalkSources":
+            # Exposures of other detectors: the step checks them.
+            return value
         if isinstance(value, list | tuple):
             return tuple(self.align(kind, one) for one in value)
         if isinstance(value, MaskedImage):

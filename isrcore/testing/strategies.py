@@ -42,6 +42,7 @@ from isrcore.kernels.ops import (
     Subtract,
 )
 from isrcore.registry import Registry
+from isrcore.testing.crosstalk_strategies import crosstalks
 
 #: Kinds of calibration frames that `frames` makes.
 FRAME_KINDS = ("bias", "dark", "flat")
@@ -77,18 +78,24 @@ class _Margins:
 
 @st.composite
 def detectors(
-    draw: st.DrawFn, *, has_overscan: bool | None = None, name: str = "ccd0", id: int = 0
+    draw: st.DrawFn,
+    *,
+    has_overscan: bool | None = None,
+    is_even: bool | None = None,
+    name: str = "ccd0",
+    id: int = 0,
 ) -> Detector:
     """Detectors of 1 to 4 amplifiers, 4 to 12 data pixels a side each, raw data flipped at will.
 
     Every amplifier has its own side for prescan, serial overscan (columns) and parallel overscan (rows);
     a serial overscan may reach beside the parallel one. ``has_overscan`` True asks for serial and parallel
-    overscan, False for none, None for either. Gains 0.5 to 4 electron/adu, read noise 0 to 10 electron,
-    saturation (adu) from 40000 or NaN, the suspect level below it or NaN.
+    overscan, False for none, None for either; ``is_even`` for amplifiers of one shape. Gains 0.5 to 4
+    electron/adu, read noise 0 to 10 electron, saturation (adu) from 40000 or NaN, the suspect level below it
+    or NaN.
     """
     rows, columns = draw(st.sampled_from(_GRIDS))
-    heights = [draw(st.integers(4, 12)) for _ in range(rows)]
-    widths = [draw(st.integers(4, 12)) for _ in range(columns)]
+    even = draw(st.booleans()) if is_even is None else is_even
+    heights, widths = (draw(_sides(count, even)) for count in (rows, columns))
     margins = _Margins(draw(st.integers(0, 3)), *draw(_overscan_sizes(has_overscan)))
     amplifiers = []
     for place in range(rows * columns):
@@ -102,6 +109,12 @@ def detectors(
     shape = sum(heights), sum(widths)
     raw_shape = shape[0] + rows * margins.parallel, shape[1] + columns * (margins.prescan + margins.serial)
     return Detector(name, id, shape, raw_shape, tuple(amplifiers))
+
+
+def _sides(count: int, is_even: bool) -> st.SearchStrategy[list[int]]:
+    """Data pixels along a side of several amplifiers."""
+    side = st.integers(4, 12)
+    return side.map(lambda n: [n] * count) if is_even else st.lists(side, min_size=count, max_size=count)
 
 
 def _overscan_sizes(has_overscan: bool | None) -> st.SearchStrategy[tuple[int, int]]:
@@ -240,7 +253,7 @@ def calibrations_for(draw: st.DrawFn, detector: Detector) -> dict[str, Any]:
 
 
 #: What makes calibrations that are no single frames, by kind.
-_TABLES: Mapping[str, Callable[[Detector], st.SearchStrategy[Any]]] = {}
+_TABLES: Mapping[str, Callable[[Detector], st.SearchStrategy[Any]]] = {"crosstalk": crosstalks}
 
 
 def _shifts(shape: tuple[int, int]) -> st.SearchStrategy[tuple[int, int]]:
@@ -361,6 +374,10 @@ _NEEDED = frozenset({"doConvertIntToFloat"})
 
 _SETTINGS: Mapping[str, st.SearchStrategy[Any]] = {
     "assembly.doTrim": st.sampled_from([True, True, True, False]),
+    "crosstalk.beforeAssembly": st.booleans(),
+    "crosstalk.crosstalkBackgroundMethod": st.sampled_from(["None", "AMP", "DETECTOR"]),
+    "crosstalk.doSubtrahendMasking": st.booleans(),
+    "crosstalk.minPixelToMask": st.floats(0.0, 50000.0, width=32),
     "expectWcs": st.just(False),
     "doEmpiricalReadNoise": st.booleans(),
     "edges.numPixels": st.integers(0, 2),

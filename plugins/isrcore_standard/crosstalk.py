@@ -23,10 +23,20 @@ from isrcore import (
     StepError,
     StepSpec,
     field,
+    median_bounds,
     median_of_windows,
     stepspecs,
 )
-from isrcore_standard.crosstalk_bands import Group, Reading, Source, correct, data_box, put_in
+from isrcore_standard.crosstalk_bands import (
+    Group,
+    Places,
+    Reading,
+    Source,
+    correct,
+    data_box,
+    places_above,
+    put_in,
+)
 
 
 class CrosstalkConfig(Config):
@@ -139,12 +149,12 @@ class CrosstalkCorrection(Step):
     def simulate(self, simulation: Simulation) -> None:
         """Find the pixels of which `run` makes these. Raises `StepError` when the search does not end."""
         exposure, is_assembled = simulation.exposure, "assembled" in simulation.facts
-        image, truth, last = exposure.image, exposure.image.copy(), None
+        image, truth, last = exposure.image, exposure.image.copy(), [math.inf]
         for _ in range(_MOST_ROUNDS):
             # Levels are those of the disturbed pixels.
             groups, sources = self._groups(exposure, simulation.calibrations, is_assembled, has_flags=False)
             levels = [source.level for source in sources.values()]
-            if levels == last:
+            if np.array_equal(levels, last, equal_nan=True):
                 return
             image[...] = truth
             if not all(put_in(group) for group in groups):
@@ -186,29 +196,47 @@ class CrosstalkCorrection(Step):
 
     def _sources(self, exposure: Exposure, is_assembled: bool, has_flags: bool) -> dict[str, Source]:
         """The amplifiers as sources, by name; those that nobody can use have a level of NaN."""
-        amplifiers, method = exposure.detector.amplifiers, self.config.crosstalkBackgroundMethod
-        windows = [exposure.pixels.window(data_box(amp, is_assembled)) for amp in amplifiers]
-        has_threshold = has_flags and not self.config.doSubtrahendMasking
-        is_full = sum(window.image.size for window in windows) == exposure.image.size
-        whole = (
-            self._median([exposure.pixels] if is_full else windows)
-            if has_threshold or method == "DETECTOR"
-            else math.nan
-        )
-        threshold = _at_least(self.config.minPixelToMask + whole) if has_threshold else np.float32(np.inf)
-        sources = {}
-        for amp, window in zip(amplifiers, windows, strict=True):
-            level = {"None": 0.0, "DETECTOR": whole}.get(method)
-            level = self._median([window]) if level is None else level
-            if amp.name in exposure.measured.get("amplifierMask", {}):
-                level = math.nan
-            sources[amp.name] = Source(Reading.of(exposure.pixels, amp, is_assembled), level, threshold)
-        return sources
+        amplifiers, pixels = exposure.detector.amplifiers, exposure.pixels
+        windows = [pixels.window(data_box(amp, is_assembled)) for amp in amplifiers]
+        levels = self._levels(windows)
+        readings = [Reading.of(pixels, amp, is_assembled) for amp in amplifiers]
+        has_bright = has_flags and not self.config.doSubtrahendMasking
+        bright = self._bright(readings, windows) if has_bright else [_NOWHERE for _ in amplifiers]
+        is_bad = [amp.name in exposure.measured.get("amplifierMask", {}) for amp in amplifiers]
+        levels = [math.nan if bad else level for bad, level in zip(is_bad, levels, strict=True)]
+        sources = map(Source, readings, levels, bright)
+        return dict(zip(exposure.detector.amplifier_names, sources, strict=True))
+
+    def _levels(self, windows: list[MaskedImage]) -> list[float]:
+        """What to take from each amplifier's pixels."""
+        method = self.config.crosstalkBackgroundMethod
+        if method == "AMP":
+            return [self._median([window]) for window in windows]
+        level = self._median(windows) if method == "DETECTOR" else 0.0
+        return [level for _ in windows]
+
+    def _bright(self, readings: list[Reading], windows: list[MaskedImage]) -> list[Places]:
+        """Where pixels are above the median by ``minPixelToMask`` or more.
+
+        The median is only found where its bounds leave a pixel in doubt.
+        """
+        above = self.config.minPixelToMask
+        low, high = median_bounds(windows, "BAD")
+        found = [places_above(reading, _at_least(above + low), self.threads) for reading in readings]
+        values = [
+            r.pixels.image[np.divmod(p, r.pixels.shape[1])] for r, p in zip(readings, found, strict=True)
+        ]
+        if not any((some < above + high).any() for some in values):
+            return found
+        least = _at_least(above + self._median(windows))
+        return [places[some >= least] for places, some in zip(found, values, strict=True)]
 
     def _median(self, windows: list[MaskedImage]) -> float:
         """The median of pixels that are not BAD; NaN without any."""
         return median_of_windows(windows, "BAD", threads=self.threads)
 
+
+_NOWHERE: Places = np.empty(0, np.intp)
 
 #: Levels change by less than a coefficient times what they changed the last time.
 _MOST_ROUNDS = 20

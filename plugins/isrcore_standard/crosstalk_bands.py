@@ -2,8 +2,8 @@
 
 Amplifiers are read out at the same time, so a pixel gets crosstalk from those as far from their readout
 corners as itself. Views of amplifiers are turned so that the row that was read out first comes first; rows of
-equal number belong together, and a band of them holds all its sources. Columns stay as they are: going
-through memory backwards is slow, so what all amplifiers read out from the other side add is turned at once.
+equal number belong together, and a band of them holds all its sources. Columns stay as they are, as going
+through memory backwards is slow; of amplifiers that are read out from the other side there are turned copies.
 """
 
 from __future__ import annotations
@@ -18,9 +18,6 @@ from isrcore import Amplifier, Box, MaskedImage, map_bands, row_bands
 
 Float32 = npt.NDArray[np.float32]
 Places = npt.NDArray[np.intp]
-
-# Places in reading order: of every source, and of every target.
-_Found = tuple[list[Places], list[Places]]
 
 _NOWHERE: Places = np.empty(0, np.intp)
 
@@ -55,12 +52,12 @@ class Reading:
 class Source:
     """An amplifier that disturbs others, and the level to be taken from its pixels first (adu).
 
-    Pixels of at least ``threshold`` adu are bright: what they disturb is flagged.
+    What pixels at the places ``bright``, in the reading's reading order, disturb is flagged.
     """
 
     reading: Reading
     level: float
-    threshold: np.float32
+    bright: Places
 
 
 @attrs.frozen(eq=False)
@@ -96,14 +93,13 @@ class Group:
         """That of every amplifier."""
         return self.targets[0].pixels.shape
 
-    def terms(self, i: int, is_turned: bool) -> list[_Term]:
-        """What a target gets from sources read out from the same side, or from the other."""
-        coupled = (self.linear[i] != 0) | (self.quadratic[i] != 0)
-        side = self.targets[i].is_mirrored != is_turned
+    def terms(self, i: int) -> list[_Term]:
+        """What a target gets, source by source; nothing of zero coefficients."""
+        side = self.targets[i].is_mirrored
         return [
-            _Term.of(j, self.linear[i, j], self.quadratic[i, j])
+            _Term.of(j, source.reading.is_mirrored != side, self.linear[i, j], self.quadratic[i, j])
             for j, source in enumerate(self.sources)
-            if coupled[j] and source.reading.is_mirrored == side
+            if self.linear[i, j] != 0 or self.quadratic[i, j] != 0
         ]
 
     def rows(self) -> int:
@@ -113,18 +109,27 @@ class Group:
 
 @attrs.frozen
 class _Term:
-    """What one source adds to a target: coefficients, and those of the variance, as float32."""
+    """What one source adds to a target: coefficients, and those of the variance, as float32.
+
+    ``is_turned`` says that it is read out from the other side.
+    """
 
     source: int
+    is_turned: bool
     linear: np.float32
     quadratic: np.float32
     square: np.float32
     slope: np.float32
 
     @classmethod
-    def of(cls, source: int, linear: float, quadratic: float) -> _Term:
+    def of(cls, source: int, is_turned: bool, linear: float, quadratic: float) -> _Term:
         """A term from its coefficients; the slope is that of the derivative."""
-        return cls(source, *map(np.float32, (linear, quadratic, linear**2, 2 * quadratic)))
+        return cls(source, is_turned, *map(np.float32, (linear, quadratic, linear**2, 2 * quadratic)))
+
+    @property
+    def place(self) -> tuple[int, int]:
+        """Where its pixels are among those of all sources, turned or not."""
+        return int(self.is_turned), self.source
 
     def put_signal(self, signal: Float32, out: Float32) -> None:
         """C S + Q S²."""
@@ -146,31 +151,50 @@ class _Term:
             np.multiply(noise, self.square, out=out)
 
 
+def places_above(reading: Reading, least: np.float32, threads: int) -> Places:
+    """Where pixels are finite and at least as bright, in the reading's reading order."""
+    image = reading.pixels.image
+    height, width = image.shape
+    rows = max(_BAND // width, 1)
+
+    def make_look() -> Callable[[slice], Places]:
+        flags = np.empty((rows, width), np.bool_)
+
+        def look(band: slice) -> Places:
+            is_above = np.greater_equal(image[band], least, out=flags[: band.stop - band.start])
+            places: Places = np.flatnonzero(is_above) + band.start * width
+            return places
+
+        return look
+
+    places = np.concatenate(map_bands(row_bands(height, rows), make_look, threads))
+    finite: Places = places[np.isfinite(image[np.divmod(places, width)])]
+    return finite
+
+
 def correct(group: Group, bits: int, smallest: float, threads: int) -> int:
     """Subtract crosstalk in place, add its variance, set ``bits``; returns how many pixels were flagged.
 
     Flagged is what bright source pixels disturb, and where the correction has at least ``smallest`` adu.
     """
 
-    def make_look() -> Callable[[slice], _Found]:
+    def make_look() -> Callable[[slice], list[Places]]:
         scratch = _Scratch(group)
         return lambda band: scratch.correct(band, smallest)
 
     found = map_bands(row_bands(group.shape[0], group.rows()), make_look, threads)
-    bright, large = (
-        [np.concatenate(parts) for parts in zip(*one, strict=True)] for one in zip(*found, strict=True)
-    )
-    return sum(_flag(group, i, bright, large[i], bits) for i in range(len(group.targets)))
+    large = [np.concatenate(parts) for parts in zip(*found, strict=True)]
+    return sum(_flag(group, i, places, bits) for i, places in enumerate(large))
 
 
-def _flag(group: Group, i: int, bright: Sequence[Places], large: Places, bits: int) -> int:
+def _flag(group: Group, i: int, large: Places, bits: int) -> int:
     """Set ``bits`` in a target where bright pixels disturb it and where ``large`` says; returns how many."""
     mask, width = group.targets[i].pixels.mask, group.shape[1]
-    places = [bright[term.source] for term in group.terms(i, is_turned=False)]
-    for term in group.terms(i, is_turned=True):
-        turned = bright[term.source]
-        places.append(turned - 2 * (turned % width) + (width - 1))
-    different = np.unique(np.concatenate([*places, large]))
+    places = [large]
+    for term in group.terms(i):
+        found = group.sources[term.source].bright
+        places.append(found - 2 * (found % width) + (width - 1) if term.is_turned else found)
+    different = np.unique(np.concatenate(places))
     mask[np.divmod(different, width)] |= np.int32(bits)
     return different.size
 
@@ -194,29 +218,29 @@ class _Scratch:
 
     def __init__(self, group: Group) -> None:
         self._group = group
-        self._terms = [
-            [group.terms(i, is_turned) for is_turned in (False, True)] for i in range(len(group.targets))
-        ]
+        self._terms = [group.terms(i) for i in range(len(group.targets))]
+        self._turned = {term.source for terms in self._terms for term in terms if term.is_turned}
         rows, width = group.rows(), group.shape[1]
-        self._signal = np.empty((len(group.sources), rows, width), np.float32)
+        # Of every source as it is, and turned.
+        self._signal = np.empty((2, len(group.sources), rows, width), np.float32)
         # Without squares the variance asks for no signal, and takes its place.
         self._noise = np.empty_like(self._signal) if group.quadratic.any() else self._signal
-        self._sum, self._turned, self._term = np.empty((3, rows, width), np.float32)
+        self._sum, self._term = np.empty((2, rows, width), np.float32)
 
-    def correct(self, band: slice, smallest: float) -> _Found:
-        """Correct a band; returns where sources are bright, and where corrections of targets are large."""
-        first = band.start * self._group.shape[1]
-        bright, large = [places + first for places in self._load_signal(band)], []
+    def correct(self, band: slice, smallest: float) -> list[Places]:
+        """Correct a band; returns where the corrections of each target are large, in its reading order."""
+        self._load_signal(band)
+        first, large = band.start * self._group.shape[1], []
         for i, target in enumerate(self._group.targets):
             image, subtrahend = target.pixels.image[band], self._subtrahend(i, band)
-            is_some = smallest < np.inf
-            large.append(np.flatnonzero(np.abs(subtrahend) >= smallest) + first if is_some else _NOWHERE)
+            if smallest < np.inf:
+                large.append(np.flatnonzero(np.abs(subtrahend) >= smallest) + first)
             np.subtract(image, subtrahend, out=image)
         self._load_noise(band)
         for i, target in enumerate(self._group.targets):
             variance = target.pixels.variance[band]
             np.add(variance, self._added_variance(i, band), out=variance)
-        return bright, large
+        return large or [_NOWHERE for _ in self._group.targets]
 
     def put_in(self, band: slice) -> bool:
         """Find the numbers that `correct` makes the present ones of."""
@@ -236,56 +260,53 @@ class _Scratch:
             last = change
         return False
 
-    def _load_signal(self, band: slice) -> list[Places]:
-        """Copy the sources' pixels without their levels; returns the places of each one's bright pixels."""
-        bright = []
+    def _load_signal(self, band: slice) -> None:
+        """Copy the sources' pixels without their levels."""
         for j, source in enumerate(self._group.sources):
-            signal = self._signal[j, : band.stop - band.start]
+            signal = self._signal[0, j, : band.stop - band.start]
             np.copyto(signal, source.reading.pixels.image[band])
             others = _not_finite(signal)
-            # Nobody knows what it was that disturbed others.
-            signal.reshape(-1)[others] = -np.inf
-            is_bright = signal.max() >= source.threshold
-            bright.append(np.flatnonzero(signal >= source.threshold) if is_bright else _NOWHERE)
             if source.level:
                 signal -= np.float32(source.level)
+            # Nobody knows what it was that disturbed others.
             signal.reshape(-1)[others] = 0.0
-        return bright
+        self._turn(self._signal)
 
     def _load_noise(self, band: slice) -> None:
         """Copy the sources' variances."""
         for j, source in enumerate(self._group.sources):
-            noise = self._noise[j, : band.stop - band.start]
+            noise = self._noise[0, j, : band.stop - band.start]
             np.copyto(noise, source.reading.pixels.variance[band])
             noise.reshape(-1)[_not_finite(noise)] = 0.0
+        self._turn(self._noise)
+
+    def _turn(self, pixels: Float32) -> None:
+        """Make the turned copies that are needed."""
+        for j in self._turned:
+            np.copyto(pixels[1, j], pixels[0, j, :, ::-1])
 
     def _subtrahend(self, i: int, band: slice) -> Float32:
         """What all sources add to a target."""
         rows = slice(band.stop - band.start)
-        return self._total(i, rows, lambda term, out: term.put_signal(self._signal[term.source, rows], out))
+        return self._total(i, rows, lambda term, out: term.put_signal(self._signal[term.place][rows], out))
 
     def _added_variance(self, i: int, band: slice) -> Float32:
         """The variance of what all sources add to a target."""
         rows = slice(band.stop - band.start)
 
         def put(term: _Term, out: Float32) -> None:
-            term.put_variance(self._signal[term.source, rows], self._noise[term.source, rows], out)
+            term.put_variance(self._signal[term.place][rows], self._noise[term.place][rows], out)
 
         return self._total(i, rows, put)
 
     def _total(self, i: int, rows: slice, put: Callable[[_Term, Float32], None]) -> Float32:
         """The sum of a target's terms, each of which ``put`` computes."""
-        total, turned = self._sum[rows], self._turned[rows]
-        for terms, part in zip(self._terms[i], (total, turned), strict=True):
-            for place, term in enumerate(terms):
-                out = self._term[rows] if place else part
-                put(term, out)
-                if place:
-                    np.add(part, out, out=part)
-        if not self._terms[i][0]:
-            np.copyto(total, turned[:, ::-1])
-        elif self._terms[i][1]:
-            np.add(total, turned[:, ::-1], out=total)
+        total, out = self._sum[rows], self._term[rows]
+        first, *others = self._terms[i]
+        put(first, total)
+        for term in others:
+            put(term, out)
+            np.add(total, out, out=total)
         return total
 
 
