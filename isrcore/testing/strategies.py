@@ -42,7 +42,7 @@ from isrcore.kernels.ops import (
     Subtract,
 )
 from isrcore.registry import Registry
-from isrcore.testing.crosstalk_strategies import crosstalks
+from isrcore.testing.crosstalk import crosstalks
 
 #: Kinds of calibration frames that `frames` makes.
 FRAME_KINDS = ("bias", "dark", "flat")

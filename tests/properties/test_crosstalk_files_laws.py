@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from isrcore import Amplifier, Box, Crosstalk, CrosstalkError, CrosstalkMatrix, Detector
 from isrcore.crosstalk import ORIENTATIONS, ROW_AFFECTED, ROW_SOURCE
-from isrcore.testing.crosstalk_strategies import crosstalk_tables
+from isrcore.testing.crosstalk import crosstalk_tables
 
 
 def row_of(names):

@@ -29,7 +29,7 @@ from isrcore import (
 )
 from isrcore.testing import strategies
 from isrcore.testing.contracts import check_same
-from isrcore.testing.crosstalk_strategies import LARGEST, crosstalks
+from isrcore.testing.crosstalk import LARGEST, crosstalks
 from isrcore_standard import crosstalk_bands
 from tests.effects.crosstalk import add_crosstalk
 from tests.golden_exposures import ASSEMBLED, make_task
