@@ -8,6 +8,7 @@ from isrcore.calibrations import CalibrationChoice, CalibrationError, Calibratio
 from isrcore.camera import Amplifier, Camera, CameraError, Detector, Filter
 from isrcore.cmdline_task import CmdLineTask
 from isrcore.config import Config, ConfigError, field, section, subconfig
+from isrcore.crosstalk import Crosstalk, CrosstalkError, CrosstalkMatrix
 from isrcore.defects import Defects, DefectsError
 from isrcore.exposure import Exposure, HistoryEntry, VisitInfo
 from isrcore.fits import (
@@ -25,6 +26,7 @@ from isrcore.geometry import Box, Gather, GeometryError, Section
 from isrcore.hookspecs import hookimpl
 from isrcore.image import MaskedImage, MaskPlaneError, MaskPlanes
 from isrcore.isr import IsrConfig, IsrTask, default_config, isr_config
+from isrcore.kernels.bands import map_bands, row_bands
 from isrcore.kernels.ops import (
     Affine,
     Divide,
@@ -65,6 +67,7 @@ from isrcore.stepspecs import StepSpec
 from isrcore.task import Metadata, Struct, Task, TaskError, timeMethod
 from isrcore.thumbnails import bin_image, make_thumbnail
 from isrcore.transmission import SystemTransmission, TransmissionCurve, TransmissionError
+from isrcore.window_median import median_bounds, median_of_windows
 from isrcore.zero_point import ZeroPoint
 
 __all__ = [
@@ -80,6 +83,9 @@ __all__ = [
     "CmdLineTask",
     "Config",
     "ConfigError",
+    "Crosstalk",
+    "CrosstalkError",
+    "CrosstalkMatrix",
     "DatasetError",
     "DatasetExistsError",
     "Defects",
@@ -157,6 +163,9 @@ __all__ = [
     "hookimpl",
     "isr_config",
     "make_thumbnail",
+    "map_bands",
+    "median_bounds",
+    "median_of_windows",
     "pointing_cards",
     "random_generator",
     "read_config",
@@ -165,6 +174,7 @@ __all__ = [
     "read_provenance",
     "read_sections",
     "reading_order",
+    "row_bands",
     "section",
     "simulate",
     "statistics",

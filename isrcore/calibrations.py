@@ -8,6 +8,7 @@ from typing import Any, Protocol, runtime_checkable
 import attrs
 import numpy as np
 
+from isrcore.crosstalk import Crosstalk
 from isrcore.defects import Defects
 from isrcore.exposure import Exposure
 from isrcore.geometry import Box
@@ -76,7 +77,8 @@ class Calibrations:
         """Check every input against the exposure; what does not fit is refused with a reason, not raised.
 
         ``planes`` are those the exposure will have (default: its own), ``config`` is for those that choose
-        (`CalibrationChoice`). Frames are only copied where they must change.
+        (`CalibrationChoice`). Frames are only copied where they must change. Raises TypeError for crosstalk
+        coefficients of a kind that `Crosstalk.of` does not know.
         """
         aligner = _Aligner(exposure, planes or exposure.planes, alignment or Alignment())
         values: dict[str, Any] = {}
@@ -179,6 +181,11 @@ class _Aligner:
         """The calibration in the exposure's geometry and planes. Raises `CalibrationError`."""
         if kind == "defects":
             return value if isinstance(value, Defects) else Defects.from_iterable(value)
+        if kind == "crosstalk":
+            return Crosstalk.of(value, self.exposure.detector)
+        if kind == "crosstalkSources":
+            # Exposures of other detectors: the step checks them.
+            return value
         if isinstance(value, list | tuple):
             return tuple(self.align(kind, one) for one in value)
         if isinstance(value, MaskedImage):

@@ -291,7 +291,8 @@ def _walk(
         problems += [f"step '{spec.name}' comes {late}" for late in _too_late(planned, specs, exposure)]
         problems += _contract_problems(planned, facts, unit, skipped)
         problems += _calibration_problems(planned, calibrations)
-        problems += [f"step '{spec.name}': {p}" for p in planned.step.problems(exposure, calibrations)]
+        then = attrs.evolve(exposure, facts=facts, unit=unit)
+        problems += [f"step '{spec.name}': {p}" for p in planned.step.problems(then, calibrations)]
         labels = tuple(calibrations.label(kind) for kind in calibrations.used_by(spec))
         yield attrs.evolve(planned, facts=facts, unit=unit, calibrations=labels)
         facts, unit = facts | spec.provides, spec.unit_out or unit

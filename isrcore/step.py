@@ -174,7 +174,10 @@ class Step(Task):
         return (own,) if own and is_main else self.dataset_names.get(kind, (kind,))
 
     def problems(self, exposure: Exposure, calibrations: Calibrations) -> Iterator[str]:
-        """What makes the step impossible on these inputs, beyond its contract. Must not read pixels."""
+        """What makes the step impossible on these inputs, beyond its contract. Must not read pixels.
+
+        The exposure has the facts and the unit that will hold when the step's turn comes.
+        """
         return iter(())
 
     def run(self, exposure: Exposure, calibrations: Calibrations) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 
+import attrs
 import numpy as np
 
 import isrcore_standard
@@ -58,6 +59,13 @@ def amplifier(params, **changes):
     boxes = {BOXES[key]: Box.from_corner(*params[key]) for key in BOXES if key in params}
     values = {VALUES[key]: params[key] for key in VALUES if key in params}
     return Amplifier(**{**boxes, **values, **changes})
+
+
+def as_if_unturned(amp):
+    """The amplifier with the corner that makes crosstalk turn raw data as the original does."""
+    corner = amp.readout_corner
+    upper, right = (corner[0] == "U") != amp.flip_y, (corner[1] == "R") != amp.flip_x
+    return attrs.evolve(amp, readout_corner="LU"[upper] + "LR"[right])
 
 
 def detector(amps):

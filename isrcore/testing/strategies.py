@@ -53,6 +53,7 @@ _FRAMES = {
     "illumMaskedImage": (1.0, 0.05, ""),
     "strayLightData": (5.0, 3.0, "adu"),
 }
+from isrcore.testing.crosstalk import crosstalks
 
 #: Kinds of calibration frames that `frames` makes.
 FRAME_KINDS = tuple(_FRAMES)
@@ -91,19 +92,24 @@ class _Margins:
 
 @st.composite
 def detectors(
-    draw: st.DrawFn, *, has_overscan: bool | None = None, name: str = "ccd0", id: int = 0
+    draw: st.DrawFn,
+    *,
+    has_overscan: bool | None = None,
+    is_even: bool | None = None,
+    name: str = "ccd0",
+    id: int = 0,
 ) -> Detector:
     """Detectors of 1 to 4 amplifiers, 4 to 12 data pixels a side each, raw data flipped at will.
 
     Every amplifier has its own side for prescan, serial overscan (columns) and parallel overscan (rows);
     a serial overscan may reach beside the parallel one. ``has_overscan`` True asks for serial and parallel
-    overscan, False for none, None for either. Gains 0.5 to 4 electron/adu, read noise 0 to 10 electron,
-    saturation (adu) from 40000 or NaN, the suspect level below it or NaN. Pixels of 0.01 mm, within 0.1 mm of
-    the axis of the focal plane, turned by right angles.
+    overscan, False for none, None for either; ``is_even`` for amplifiers of one shape. Gains 0.5 to 4
+    electron/adu, read noise 0 to 10 electron, saturation (adu) from 40000 or NaN, the suspect level below it
+    or NaN. Pixels of 0.01 mm, within 0.1 mm of the axis of the focal plane, turned by right angles.
     """
     rows, columns = draw(st.sampled_from(_GRIDS))
-    heights = [draw(st.integers(4, 12)) for _ in range(rows)]
-    widths = [draw(st.integers(4, 12)) for _ in range(columns)]
+    even = draw(st.booleans()) if is_even is None else is_even
+    heights, widths = (draw(_sides(count, even)) for count in (rows, columns))
     margins = _Margins(draw(st.integers(0, 3)), *draw(_overscan_sizes(has_overscan)))
     amplifiers = []
     for place in range(rows * columns):
@@ -125,6 +131,12 @@ def _places(draw: st.DrawFn) -> dict[str, Any]:
     near = st.floats(-0.1, 0.1)
     yaw = draw(st.sampled_from([0.0, 90.0, 180.0, 270.0]))
     return {"offset_mm": (draw(near), draw(near)), "yaw_deg": yaw, "pixel_size_mm": 0.01}
+
+
+def _sides(count: int, is_even: bool) -> st.SearchStrategy[list[int]]:
+    """Data pixels along a side of several amplifiers."""
+    side = st.integers(4, 12)
+    return side.map(lambda n: [n] * count) if is_even else st.lists(side, min_size=count, max_size=count)
 
 
 def _overscan_sizes(has_overscan: bool | None) -> st.SearchStrategy[tuple[int, int]]:
@@ -267,7 +279,8 @@ def calibrations_for(draw: st.DrawFn, detector: Detector) -> dict[str, Any]:
 
 #: What makes calibrations that are no single frames, by kind.
 _TABLES: Mapping[str, Callable[[Detector], st.SearchStrategy[Any]]] = {
-    f"{part}Transmission": lambda detector: transmission_curves() for part in PARTS
+    "crosstalk": crosstalks,
+    **{f"{part}Transmission": lambda detector: transmission_curves() for part in PARTS},
 }
 
 
@@ -389,6 +402,10 @@ _NEEDED = frozenset({"doConvertIntToFloat"})
 
 _SETTINGS: Mapping[str, st.SearchStrategy[Any]] = {
     "assembly.doTrim": st.sampled_from([True, True, True, False]),
+    "crosstalk.beforeAssembly": st.booleans(),
+    "crosstalk.crosstalkBackgroundMethod": st.sampled_from(["None", "AMP", "DETECTOR"]),
+    "crosstalk.doSubtrahendMasking": st.booleans(),
+    "crosstalk.minPixelToMask": st.floats(0.0, 50000.0, width=32),
     "expectWcs": st.just(False),
     "doEmpiricalReadNoise": st.booleans(),
     "edges.numPixels": st.integers(0, 2),

@@ -7,6 +7,7 @@ from isrcore_standard.background import Background, BackgroundMeasurement
 from isrcore_standard.bad_regions import BadRegions, BadRegionsMeasurement
 from isrcore_standard.bias import Bias
 from isrcore_standard.conversion import Conversion
+from isrcore_standard.crosstalk import CrosstalkCorrection, CrosstalkMeasurement
 from isrcore_standard.dark import Dark
 from isrcore_standard.defect_flags import DefectFlags
 from isrcore_standard.edges import Edges
@@ -36,6 +37,8 @@ __all__ = [
     "BadRegionsMeasurement",
     "Bias",
     "Conversion",
+    "CrosstalkCorrection",
+    "CrosstalkMeasurement",
     "Dark",
     "DefectFlags",
     "Edges",
@@ -72,6 +75,7 @@ def isr_steps() -> list[type[Step]]:
         BadRegions,
         Bias,
         Conversion,
+        CrosstalkCorrection,
         Dark,
         DefectFlags,
         Edges,

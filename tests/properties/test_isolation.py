@@ -22,6 +22,8 @@ def spoiled_runs(draw, spoil):
     fixed = {"doAssembleCcd": True, "assembly__doTrim": True, FLAGS[kind]: True}
     # The median of a frame or an amplifier is about all of its pixels.
     fixed |= {"gains__normalize": False, "flat__scalingType": "USER", "doNanMasking": True}
+    # Crosstalk's too, and that from which on sources are bright.
+    fixed |= {"crosstalk__crosstalkBackgroundMethod": "None", "crosstalk__doSubtrahendMasking": True}
     # So is the level of bad regions; interpolation replaces the pixel and reads it for its neighbours.
     fixed |= {"doSetBadRegions": False, "doInterpolate": False}
     config, exposure, inputs = draw(strategies.runs(REGISTRY, **fixed))

@@ -41,7 +41,13 @@ def rescaled(exposure, k):
 def rescaled_config(config, k):
     config = config.copy()
     config.overscan.maxDev = config.overscan.maxDev * k
+    config.crosstalk.minPixelToMask = config.crosstalk.minPixelToMask * k
     return config
+
+
+def rescaled_crosstalk(crosstalk, k):
+    quadratic = crosstalk.matrix.quadratic / k
+    return attrs.evolve(crosstalk, matrix=attrs.evolve(crosstalk.matrix, quadratic=quadratic))
 
 
 @given(st.data(), st.integers(-4, 4).map(lambda power: 2.0**power))
@@ -49,6 +55,7 @@ def test_electrons_do_not_depend_on_counts_per_electron(data, k):
     config, exposure, inputs = data.draw(strategies.runs(REGISTRY, doVariance=True, overscan__isInt=False))
     exposure.pixels = MaskedImage.from_image(exposure.image.astype(np.float32))
     frames = {kind: rescaled(inputs[kind], k) for kind in ("bias", "dark", "strayLightData")}
+    frames["crosstalk"] = rescaled_crosstalk(inputs["crosstalk"], k)
     first = IsrTask(config=config, registry=REGISTRY).run(exposure, **inputs).exposure
     task = IsrTask(config=rescaled_config(config, k), registry=REGISTRY)
     second = task.run(rescaled(exposure, k), **{**inputs, **frames}).exposure
