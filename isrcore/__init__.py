@@ -4,6 +4,7 @@ Everything a user or a plugin needs is here; the modules behind it are not publi
 """
 
 from isrcore import focal_plane, statistics, stepspecs
+from isrcore.brighter_fatter import BrighterFatterError, BrighterFatterKernel
 from isrcore.calibrations import CalibrationChoice, CalibrationError, Calibrations
 from isrcore.camera import Amplifier, Camera, CameraError, Detector, Filter
 from isrcore.config import Config, ConfigError, field, section, subconfig
@@ -23,6 +24,7 @@ from isrcore.geometry import Box, Gather, GeometryError, Section
 from isrcore.hookspecs import hookimpl
 from isrcore.image import MaskedImage, MaskPlaneError, MaskPlanes
 from isrcore.isr import IsrConfig, IsrTask, default_config, isr_config
+from isrcore.kernels.bands import map_bands, row_bands
 from isrcore.kernels.ops import (
     Affine,
     Divide,
@@ -67,6 +69,8 @@ __all__ = [
     "AmpView",
     "Amplifier",
     "Box",
+    "BrighterFatterError",
+    "BrighterFatterKernel",
     "CalibrationChoice",
     "CalibrationError",
     "Calibrations",
@@ -143,6 +147,7 @@ __all__ = [
     "hookimpl",
     "isr_config",
     "make_thumbnail",
+    "map_bands",
     "pointing_cards",
     "random_generator",
     "read_config",
@@ -151,6 +156,7 @@ __all__ = [
     "read_provenance",
     "read_sections",
     "reading_order",
+    "row_bands",
     "section",
     "simulate",
     "statistics",

@@ -42,6 +42,7 @@ from isrcore.kernels.ops import (
     Subtract,
 )
 from isrcore.registry import Registry
+from isrcore.testing import brighter_fatter
 
 #: Kinds of calibration frames that `frames` makes.
 FRAME_KINDS = ("bias", "dark", "flat")
@@ -240,7 +241,10 @@ def calibrations_for(draw: st.DrawFn, detector: Detector) -> dict[str, Any]:
 
 
 #: What makes calibrations that are no single frames, by kind.
-_TABLES: Mapping[str, Callable[[Detector], st.SearchStrategy[Any]]] = {}
+_TABLES: Mapping[str, Callable[[Detector], st.SearchStrategy[Any]]] = {
+    "bfGains": brighter_fatter.gains,
+    "bfKernel": brighter_fatter.kernels,
+}
 
 
 def _shifts(shape: tuple[int, int]) -> st.SearchStrategy[tuple[int, int]]:
@@ -360,6 +364,12 @@ def runs(draw: st.DrawFn, /, registry: Registry, **fixed: Any) -> tuple[Config, 
 _NEEDED = frozenset({"doConvertIntToFloat"})
 
 _SETTINGS: Mapping[str, st.SearchStrategy[Any]] = {
+    "brighterFatter.applyGain": st.booleans(),
+    "brighterFatter.fluxConserving": st.booleans(),
+    "brighterFatter.level": st.sampled_from(["AMP", "DETECTOR"]),
+    "brighterFatter.maskGrowSize": st.integers(0, 2),
+    "brighterFatter.maxIter": st.integers(1, 4),
+    "brighterFatter.threshold": st.sampled_from([0.0, 1.0, 1000.0]),
     "assembly.doTrim": st.sampled_from([True, True, True, False]),
     "expectWcs": st.just(False),
     "doEmpiricalReadNoise": st.booleans(),
