@@ -198,8 +198,9 @@ class Sensor:
 
     def tiles(self, padding: tuple[int, int]) -> tuple[Tile, ...]:
         """The pixels that are corrected, in an image with so many rows and columns more on every side."""
-        (y, x), whole = self.frame, Box.of_shape(self.shape)
-        inner = Box(y, whole.y1 + 2 * padding[0] - y, x, whole.x1 + 2 * padding[1] - x)
+        (y, x), (ny, nx) = self.frame, self.shape
+        # A kernel can be larger than the detector: then nothing is left.
+        inner = Box(y, max(ny + 2 * padding[0] - y, y), x, max(nx + 2 * padding[1] - x, x))
         placed = [(box.shift(*padding).intersect(inner), kernel) for box, kernel in self.regions]
         pieces = [(piece, kernel) for box, kernel in placed for piece in _pieces(box)]
         height, width = (max((piece.shape[axis] for piece, _ in pieces), default=1) for axis in (0, 1))
