@@ -76,7 +76,12 @@ def shift_by_transfers(charge: Plane, potential: Plane, ends: Ends, out: Plane) 
         ((charge, potential, out), turned), (ends.y, ends.x), strict=True
     ):
         flow = p[1:, _MIDDLE] - p[:-1, _MIDDLE]
-        flow *= np.where(flow > 0, t[:-1, _MIDDLE], t[1:, _MIDDLE])
+        # Both ways at once: choosing pixel by pixel takes twice as long.
+        gained = np.maximum(flow, 0)
+        gained *= t[:-1, _MIDDLE]
+        np.minimum(flow, 0, out=flow)
+        flow *= t[1:, _MIDDLE]
+        flow += gained
         if first:
             flow[0] = 0
         if last:
@@ -256,25 +261,22 @@ class _Work:
 
     def _step(self, tile: Tile) -> float:
         """The new shift of one tile, and how far it is from the old one."""
-        target, source = self._new[tile.around()], self._plus(self._of_source, tile)
-        potential = self._potential(tile, source)
-        charge = source if self._of_charge == self._of_source else self._plus(self._of_charge, tile)
-        y, x = tile.field.half
-        ring = charge[y : len(charge) - y, x : charge.shape[1] - x] + self._level
-        self._sensor.rule.shift(ring, potential, tile.ends, target)
+        target = self._new[tile.around()]
+        charge = self._plus(self._of_charge, tile.around(1, 1)) + self._level
+        self._sensor.rule.shift(charge, self._potential(tile), tile.ends, target)
         change = target - self._old[tile.around()]
         return float(np.abs(change, out=change).sum(dtype=np.float64))
 
-    def _potential(self, tile: Tile, source: Plane) -> Plane:
+    def _potential(self, tile: Tile) -> Plane:
         """The potential of a tile and one pixel around it."""
-        if self._of_source:
-            return tile.field.potential(source)
-        if tile.number not in self._kept:
-            self._kept[tile.number] = tile.field.potential(source).copy()
-        return self._kept[tile.number]
+        found = self._kept.get(tile.number)
+        if found is None:
+            found = tile.field.potential(self._plus(self._of_source, tile.around(*self._sensor.frame)))
+            if not self._of_source:
+                self._kept[tile.number] = found = found.copy()
+        return found
 
-    def _plus(self, weight: int, tile: Tile) -> Plane:
-        """Charge, less its level, plus ``weight`` times the shift, in all that a tile depends on."""
-        part = tile.around(*self._sensor.frame)
+    def _plus(self, weight: int, part: Part) -> Plane:
+        """Charge, less its level, plus ``weight`` times the shift."""
         excess, shift = self._excess[part], self._old[part]
         return excess + shift if weight > 0 else excess - shift if weight < 0 else excess
