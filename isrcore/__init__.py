@@ -4,6 +4,7 @@ Everything a user or a plugin needs is here; the modules behind it are not publi
 """
 
 from isrcore import focal_plane, statistics, stepspecs
+from isrcore.brighter_fatter import BrighterFatterError, BrighterFatterKernel
 from isrcore.calibrations import CalibrationChoice, CalibrationError, Calibrations
 from isrcore.camera import Amplifier, Camera, CameraError, Detector, Filter
 from isrcore.cmdline_task import CmdLineTask
@@ -75,6 +76,8 @@ __all__ = [
     "AmpView",
     "Amplifier",
     "Box",
+    "BrighterFatterError",
+    "BrighterFatterKernel",
     "CalibrationChoice",
     "CalibrationError",
     "Calibrations",

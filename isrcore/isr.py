@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from typing import Any, ClassVar
 
 from isrcore import focal_plane
@@ -390,6 +391,34 @@ class IsrTask(Retrieval):
         apply = self._undo if invert else self._apply_one
         apply(self._step("flat"), exposure, flat=flatExposure)
 
+    @contextmanager
+    def flatContext(
+        self, exp: Exposure, flat: Exposure | None, dark: Exposure | None = None
+    ) -> Iterator[Exposure]:
+        """Yield the exposure with the dark subtracted and the flat divided out, in place; then undo both.
+
+        Each only if ``doDark`` or ``doFlat`` is on and the frame is given. Undone is the last one first, also
+        after an exception. For temporaries: image and variance return within the rounding of float32, pixels
+        where the flat is zero as NaN, and flags of dark and flat stay. Raises as `darkCorrection`.
+        """
+        with ExitStack() as undo:
+            if getattr(self.config, "doDark", False) and dark is not None:
+                self.darkCorrection(exp, dark)
+                undo.callback(self.darkCorrection, exp, dark, invert=True)
+            if getattr(self.config, "doFlat", False) and flat is not None:
+                self.flatCorrection(exp, flat)
+                undo.callback(self.flatCorrection, exp, flat, invert=True)
+            yield exp
+
+    def rehearse(self, exposure: Exposure, *names: str) -> None:
+        """Run steps on a temporary exposure, in place, whatever their switches say, in the order of a run.
+
+        Instances of their own do it: what the task records stays about the exposures it corrects. Steps that
+        no plugin implements are left out. Raises as `run`.
+        """
+        steps = [step for step in self._steps_for(exposure) if step.spec.name in names]
+        self._apply([self._twin(step, step.config) for step in steps], exposure)
+
     def debugView(self, exposure: Exposure, stepname: str) -> None:
         """Show the exposure if ``debug.steps`` names the step: in a window, or in ``debug.folder``.
 
@@ -502,10 +531,14 @@ class IsrTask(Retrieval):
         config = template.config.copy()
         config.planes, config.saturation, config.nan = planes, saturation, nan
         config.freeze()
-        step = self._signed(type(template)(config=config))
+        self._apply([self._twin(template, config)], exposure)
+
+    def _twin(self, step: Step, config: Config) -> Step:
+        """A step like another one, with a config of its own."""
+        twin = self._signed(type(step)(config=config))
         # The parent's settings count, but the step must not take the configured one's place among subtasks.
-        step._parent = self
-        self._apply([step], exposure)
+        twin._parent = self
+        return twin
 
 
 def _rebuild(task_class: type[IsrTask], values: dict[str, Any]) -> IsrTask:

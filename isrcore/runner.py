@@ -125,6 +125,7 @@ class _Pass:
         self._prepare()
         inverses = tuple(attrs.evolve(p, op=p.op.inverse()) for _, p in reversed(self.placed))
         self.conditions.executor(Work(self.source, inverses))
+        self.exposure.forget_statistics()
 
     def _prepare(self) -> None:
         """Ask every step, in order, for its measurements and operations."""

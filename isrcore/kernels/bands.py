@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
+B = TypeVar("B")
 R = TypeVar("R")
 
 
@@ -14,9 +15,10 @@ def row_bands(height: int, rows: int) -> list[slice]:
     return [slice(start, min(start + rows, height)) for start in range(0, height, rows)]
 
 
-def map_bands(bands: Sequence[slice], make_look: Callable[[], Callable[[slice], R]], threads: int) -> list[R]:
+def map_bands(bands: Sequence[B], make_look: Callable[[], Callable[[B], R]], threads: int) -> list[R]:
     """What a look at every band gives, in order of the bands, whoever looked at which.
 
+    Bands are rows or whatever else an image falls into.
     ``make_look`` is called once by every thread, for memory of its own. The calling thread works too:
     it is awake, and its core has the data at hand.
     """

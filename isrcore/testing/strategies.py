@@ -42,6 +42,8 @@ from isrcore.kernels.ops import (
     Subtract,
 )
 from isrcore.registry import Registry
+from isrcore.testing import brighter_fatter
+from isrcore.testing.crosstalk import crosstalks
 from isrcore.testing.optics import transmission_curves
 from isrcore.transmission import PARTS
 
@@ -53,7 +55,6 @@ _FRAMES = {
     "illumMaskedImage": (1.0, 0.05, ""),
     "strayLightData": (5.0, 3.0, "adu"),
 }
-from isrcore.testing.crosstalk import crosstalks
 
 #: Kinds of calibration frames that `frames` makes.
 FRAME_KINDS = tuple(_FRAMES)
@@ -281,6 +282,8 @@ def calibrations_for(draw: st.DrawFn, detector: Detector) -> dict[str, Any]:
 _TABLES: Mapping[str, Callable[[Detector], st.SearchStrategy[Any]]] = {
     "crosstalk": crosstalks,
     **{f"{part}Transmission": lambda detector: transmission_curves() for part in PARTS},
+    "bfGains": brighter_fatter.gains,
+    "bfKernel": brighter_fatter.kernels,
 }
 
 
@@ -401,6 +404,12 @@ def runs(draw: st.DrawFn, /, registry: Registry, **fixed: Any) -> tuple[Config, 
 _NEEDED = frozenset({"doConvertIntToFloat"})
 
 _SETTINGS: Mapping[str, st.SearchStrategy[Any]] = {
+    "brighterFatter.applyGain": st.booleans(),
+    "brighterFatter.fluxConserving": st.booleans(),
+    "brighterFatter.level": st.sampled_from(["AMP", "DETECTOR"]),
+    "brighterFatter.maskGrowSize": st.integers(0, 2),
+    "brighterFatter.maxIter": st.integers(1, 4),
+    "brighterFatter.threshold": st.sampled_from([0.0, 1.0, 1000.0]),
     "assembly.doTrim": st.sampled_from([True, True, True, False]),
     "crosstalk.beforeAssembly": st.booleans(),
     "crosstalk.crosstalkBackgroundMethod": st.sampled_from(["None", "AMP", "DETECTOR"]),

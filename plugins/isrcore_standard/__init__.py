@@ -6,6 +6,7 @@ from isrcore_standard.assembly import Assembly
 from isrcore_standard.background import Background, BackgroundMeasurement
 from isrcore_standard.bad_regions import BadRegions, BadRegionsMeasurement
 from isrcore_standard.bias import Bias
+from isrcore_standard.brighter_fatter import BrighterFatter, BrighterFatterMeasurement
 from isrcore_standard.conversion import Conversion
 from isrcore_standard.crosstalk import CrosstalkCorrection, CrosstalkMeasurement
 from isrcore_standard.dark import Dark
@@ -36,6 +37,8 @@ __all__ = [
     "BadRegions",
     "BadRegionsMeasurement",
     "Bias",
+    "BrighterFatter",
+    "BrighterFatterMeasurement",
     "Conversion",
     "CrosstalkCorrection",
     "CrosstalkMeasurement",
@@ -74,6 +77,7 @@ def isr_steps() -> list[type[Step]]:
         Background,
         BadRegions,
         Bias,
+        BrighterFatter,
         Conversion,
         CrosstalkCorrection,
         Dark,

@@ -26,6 +26,8 @@ def spoiled_runs(draw, spoil):
     fixed |= {"crosstalk__crosstalkBackgroundMethod": "None", "crosstalk__doSubtrahendMasking": True}
     # So is the level of bad regions; interpolation replaces the pixel and reads it for its neighbours.
     fixed |= {"doSetBadRegions": False, "doInterpolate": False}
+    # So is the charge that pushes charge around, which is that of corrected pixels.
+    fixed |= {"doBrighterFatter": False}
     config, exposure, inputs = draw(strategies.runs(REGISTRY, **fixed))
     ny, nx = exposure.detector.shape
     pixel = draw(st.integers(0, ny - 1)), draw(st.integers(0, nx - 1))

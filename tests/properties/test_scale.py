@@ -42,6 +42,8 @@ def rescaled_config(config, k):
     config = config.copy()
     config.overscan.maxDev = config.overscan.maxDev * k
     config.crosstalk.minPixelToMask = config.crosstalk.minPixelToMask * k
+    # Kernels are per electron: without gains they would act on counts.
+    config.brighterFatter.applyGain = True
     return config
 
 
@@ -56,7 +58,9 @@ def test_electrons_do_not_depend_on_counts_per_electron(data, k):
     exposure.pixels = MaskedImage.from_image(exposure.image.astype(np.float32))
     frames = {kind: rescaled(inputs[kind], k) for kind in ("bias", "dark", "strayLightData")}
     frames["crosstalk"] = rescaled_crosstalk(inputs["crosstalk"], k)
-    first = IsrTask(config=config, registry=REGISTRY).run(exposure, **inputs).exposure
+    if inputs["bfGains"]:
+        frames["bfGains"] = {name: gain / k for name, gain in inputs["bfGains"].items()}
+    first = IsrTask(config=rescaled_config(config, 1), registry=REGISTRY).run(exposure, **inputs).exposure
     task = IsrTask(config=rescaled_config(config, k), registry=REGISTRY)
     second = task.run(rescaled(exposure, k), **{**inputs, **frames}).exposure
     if first.unit == "adu":
