@@ -70,7 +70,7 @@ def level_variance(entry, inputs, product):
     extra, config = np.zeros(product.shape), entry["params"]["config"]
     for amp in product.detector.amplifiers:
         found = product.measured["overscan"][amp.name]
-        factor = np.broadcast_to(found.fit.variance_factor, amp.box.height)
+        factor = np.broadcast_to(found.first.variance_factor, amp.box.height)
         extra[amp.box.slices] = factor[:, None] * (amp.read_noise / amp.gain) ** 2
         if config["doApplyGains"]:
             extra[amp.box.slices] *= amp.gain**2

@@ -313,7 +313,7 @@ def ops(shape: tuple[int, int]) -> st.SearchStrategy[Op]:
         st.booleans(),
         st.booleans(),
     )
-    planes = st.lists(planes_of(shape, 1.0, 0.1), max_size=2).map(tuple)
+    planes = st.lists(operands(shape, 1.0, 0.1), max_size=2).map(tuple)
     bits = st.integers(0, 30).map(lambda bit: 1 << bit)
     flagged = st.lists(boxes(shape, 1), max_size=4).map(tuple)
     return st.one_of(

@@ -15,7 +15,8 @@ from isrcore_standard.gains import Gains
 from isrcore_standard.interpolation import Interpolation
 from isrcore_standard.levels import Levels
 from isrcore_standard.nan_flags import NanFlags
-from isrcore_standard.overscan import Overscan, OverscanMeasurement
+from isrcore_standard.overscan import Overscan
+from isrcore_standard.overscan_level import OverscanMeasurement
 from isrcore_standard.saturation import Saturation
 from isrcore_standard.suspect import Suspect
 from isrcore_standard.trails import SaturationTrails
