@@ -131,7 +131,7 @@ def test_median_of_integers_shifts_all_pixels_alike(entry, inputs, outputs):
 @pytest.fixture
 def by_their_rules(monkeypatch):
     """Masked pixels count in quartiles, rows without a pixel in fits, and few bins make no spline."""
-    quartiles, levels, curves = overscan_fit._quartiles, overscan_fit._levels, overscan_fit._curves
+    quartiles, levels, curve = overscan_fit._quartiles, overscan_fit._levels, overscan_fit._curve
     every = statistics.OrderedRows.of
 
     def with_filled_rows(*arguments):
@@ -139,12 +139,12 @@ def by_their_rules(monkeypatch):
         return overscan_fit._Levels(overscan_fit._filled(found.values), found.variance)
 
     def without_small_splines(places, values, count, is_akima):
-        model, weights = curves(places, values, count, is_akima)
+        model, weights = curve(places, values, count, is_akima)
         return (np.full(count, values[0]) if len(places) < 5 else model), weights
 
     monkeypatch.setattr(overscan_fit, "_quartiles", lambda lines, values: quartiles(every(values), values))
     monkeypatch.setattr(overscan_fit, "_levels", with_filled_rows)
-    monkeypatch.setattr(overscan_fit, "_curves", without_small_splines)
+    monkeypatch.setattr(overscan_fit, "_curve", without_small_splines)
 
 
 def truncates_means(entry, inputs):

@@ -18,6 +18,7 @@ from isrcore import (
     FlagBoxes,
     IsrQaConfig,
     Op,
+    Operand,
     OrMask,
     PixelStep,
     Simulation,
@@ -29,7 +30,7 @@ from isrcore import (
 from isrcore_standard.overscan_config import LevelConfig, OverscanConfig
 from isrcore_standard.overscan_fit import NUMBERS
 from isrcore_standard.overscan_level import OverscanLevel, OverscanMeasurement
-from isrcore_standard.overscan_reading import Bits, Lines, OverscanReader, knows_columns, knows_rows
+from isrcore_standard.overscan_reading import Lines, OverscanReader, knows_columns, knows_rows
 
 
 class Overscan(PixelStep):
@@ -86,15 +87,13 @@ class Overscan(PixelStep):
     def _box(self, amp: Amplifier) -> Box:
         """What is used of the overscan that is read first.
 
-        If the parallel one is read after it, its rows need their own serial level: all columns that are
-        read out behind the data are serial overscan, in these rows too.
+        If the parallel one is read after it, its rows need their own serial level: columns that are read out
+        behind the data are serial overscan in these rows too.
         """
         if self.config.region == "parallel":
             return _inner(amp.parallel_overscan_box, amp, self.config)
         box, other = _inner(amp.serial_overscan_box, amp, self.config), self._parallel_box(amp)
-        if other.area and knows_rows(box, amp):
-            return attrs.evolve(box, y0=min(box.y0, other.y0), y1=max(box.y1, other.y1))
-        return box
+        return Lines.of(amp, box).reaching(box, other) if box.area and other.area else box
 
     def _parallel_box(self, amp: Amplifier) -> Box:
         """What is used of the parallel overscan that is read second; empty when none is."""
@@ -119,12 +118,8 @@ class Overscan(PixelStep):
 
     def _reader(self, view: AmpView, box: Box, config: LevelConfig) -> OverscanReader:
         """What reads an overscan of the amplifier."""
-        bits = Bits(
-            outlier=view.bits(self._saturated()),
-            ignored=view.bits("BAD", self._saturated()),
-            noisy=view.bits("BAD", self._saturated(), self._suspect()),
-        )
-        return OverscanReader(config, Lines.of(view.amplifier, box), bits)
+        lines = Lines.of(view.amplifier, box)
+        return OverscanReader(config, lines, self._saturated(), self._suspect())
 
     def _segments(self, view: AmpView, box: Box) -> tuple[Box, ...]:
         """The overscan in one piece, or in two where its level jumps."""
@@ -136,7 +131,8 @@ class Overscan(PixelStep):
     def _jumps(self, exposure: Exposure) -> bool:
         """Whether the frame comes from a device whose level jumps."""
         jump = self.config.biasJump
-        return bool(jump.enabled) and str(exposure.header.get(jump.keyword, "")).strip() in jump.devices
+        device = exposure.header.get(jump.keyword)
+        return jump.enabled and device is not None and str(device).strip() in jump.devices
 
     def _check(self, view: AmpView, found: list[OverscanLevel]) -> None:
         """Refuse an overscan without a level; tell of models that had to be simpler."""
@@ -162,7 +158,7 @@ class Overscan(PixelStep):
 
     def simulate(self, simulation: Simulation) -> None:
         """Add the pedestal to data and overscan alike."""
-        simulation.apply(self, lambda view: [Affine(offset=simulation.pedestal(view.amplifier))])
+        simulation.apply(self, lambda view: map(_offset, simulation.offsets(view.amplifier)))
 
     def finish(self, exposure: Exposure) -> None:
         """Level, scatter and noise of every amplifier go to header and metadata (behaviour §2.4)."""
@@ -183,6 +179,11 @@ class Overscan(PixelStep):
         """Note numbers in the metadata."""
         for kind, value in values.items():
             self.metadata.set(f"ISR OSCAN {what} {kind}", value)
+
+
+def _offset(values: Operand) -> Affine:
+    """What adds to pixels."""
+    return Affine(offset=values)
 
 
 def _write_cards(exposure: Exposure, where: str, name: str, level: float, sigma: float) -> None:

@@ -161,17 +161,27 @@ def _filled(model: Lines, reach: int = 5) -> Lines:
 def _polynomial(levels: _Levels, order: int) -> Fit:
     """The polynomial of degree ``order`` that fits known lines best, all alike, in the least squares' sense.
 
-    Which basis it has makes no difference but for rounding, which is least with Legendre's. With P the
-    pseudoinverse of the basis in known lines and v their variances, that in a line x is x P diag(v) P' x'.
+    Which basis it has makes no difference but for rounding, which is least with Legendre's. With A the basis
+    in known lines, v their variances and N = (A'A)^-1, the variance in a line x is x N A' diag(v) A N x'.
     """
     known = levels.known
     degree = min(order, int(np.count_nonzero(known)) - 1)
-    basis = legendre.legvander(np.linspace(-1, 1, known.size), degree)
-    solver = np.linalg.pinv(basis[known])
-    covariance = (solver * levels.variance[known]) @ solver.T
-    model, variance = basis @ (solver @ levels.values[known]), ((basis @ covariance) * basis).sum(axis=1)
+    basis = legendre.legvander(_abscissa(known), degree)
+    used, values, variances = basis[known], levels.values[known], levels.variance[known]
+    # Products without BLAS, whose threads wait for each other longer than these take.
+    inverse = np.linalg.pinv(np.einsum("ki,kj->ij", used, used), hermitian=True)
+    covariance = inverse @ np.einsum("ki,k,kj->ij", used, variances, used) @ inverse
+    model = np.einsum("ki,i->k", basis, inverse @ np.einsum("ki,k->i", used, values))
     remark = f"{degree + 1} overscan lines with pixels: a polynomial of degree {degree}, not {order}"
+    variance = np.einsum("ki,ij,kj->k", basis, covariance, basis)
     return Fit(model, variance, levels.unseen_ends, remark if degree < order else "")
+
+
+def _abscissa(known: Bools) -> Lines:
+    """Places of all lines, from -1 in the first known one to 1 in the last."""
+    first, last = np.flatnonzero(known)[[0, -1]]
+    places: Lines = 2.0 * (np.arange(known.size) - first) / max(last - first, 1) - 1.0
+    return places
 
 
 def _spline(levels: _Levels, order: int, is_akima: bool) -> Fit:
@@ -190,8 +200,8 @@ def _spline(levels: _Levels, order: int, is_akima: bool) -> Fit:
         return Fit(model, np.full(count, variance), levels.unseen_ends, remark)
     places, values = found.mean(np.flatnonzero(known)), found.mean(levels.values[known])
     variances = found.mean(levels.variance[known]) / found.sizes[found.filled]
-    model, weights = _curves(places, values, count, is_akima)
-    return Fit(model, np.square(weights) @ variances, levels.unseen_ends)
+    model, weights = _curve(places, values, count, is_akima)
+    return Fit(model, np.einsum("ki,ki,i->k", weights, weights, variances), levels.unseen_ends)
 
 
 @attrs.frozen(eq=False)
@@ -222,7 +232,7 @@ class _Bins:
         return np.asarray(sums[self.filled] / self.sizes[self.filled])
 
 
-def _curves(places: Lines, values: Lines, count: int, is_akima: bool) -> tuple[Lines, Lines]:
+def _curve(places: Lines, values: Lines, count: int, is_akima: bool) -> tuple[Lines, Lines]:
     """The spline through values at places in ``count`` lines, and the weight of every value there.
 
     A natural spline is a weighted sum of the values. The weights of Akima's depend on the values; those of
@@ -235,7 +245,7 @@ def _curves(places: Lines, values: Lines, count: int, is_akima: bool) -> tuple[L
     weights = _continued(CubicSpline(places, np.eye(places.size), bc_type="natural"), ends, lines)
     if is_akima:
         return _continued(Akima1DInterpolator(places, values), ends, lines), weights
-    return _continued(CubicSpline(places, values, bc_type="natural"), ends, lines), weights
+    return np.einsum("ki,i->k", weights, values), weights
 
 
 def _continued(spline: Any, ends: tuple[float, float], lines: Lines) -> Lines:

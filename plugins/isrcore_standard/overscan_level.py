@@ -11,7 +11,17 @@ import attrs
 import numpy as np
 import numpy.typing as npt
 
-from isrcore import Amplifier, AmpView, Box, MaskedImage, Measurement, Operand, Struct, statistics
+from isrcore import (
+    Amplifier,
+    AmpView,
+    Box,
+    FrameStatistics,
+    MaskedImage,
+    Measurement,
+    Operand,
+    Struct,
+    statistics,
+)
 from isrcore_standard.overscan_fit import Fit
 
 
@@ -40,14 +50,14 @@ class OverscanLevel:
 
     ``is_per_row`` says whether lines are rows (beside the data) or columns (of a parallel overscan). The
     segments are in order of lines. ``pixels`` is the overscan of ``box`` before it is corrected; pixels with
-    any of ``noisy_bits`` say nothing about noise.
+    any of the planes ``noisy`` say nothing about noise.
     """
 
     box: Box
     is_per_row: bool
     segments: tuple[Segment, ...]
     pixels: MaskedImage
-    noisy_bits: int
+    noisy: tuple[str, ...]
 
     @property
     def lines(self) -> tuple[int, int]:
@@ -98,8 +108,7 @@ class OverscanLevel:
     @cached_property
     def residual_sigma(self) -> float:
         """Clipped scatter (3 sigma, 3 passes) of the corrected overscan, adu (behaviour §2.9)."""
-        rest = self.residual
-        return statistics.clipped(rest.image, ignore=rest.mask & self.noisy_bits != 0).sigma
+        return FrameStatistics(self.residual, *self.noisy).clipped.sigma
 
     def subtracted_from(self, pixels: MaskedImage, box: Box) -> MaskedImage:
         """The pixels of a box of the raw frame without the level, as the correction leaves them."""

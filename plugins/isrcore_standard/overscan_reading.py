@@ -43,13 +43,23 @@ class Lines:
         lines = plane if self.is_per_row else plane.T
         return np.ascontiguousarray(lines[:: -1 if self.is_reversed else 1])
 
+    def reaching(self, box: Box, other: Box) -> Box:
+        """The box with the lines of another one too, and those between them."""
+        start, stop = self.ends_of(box)
+        first, last = self.ends_of(other)
+        return self._with_ends(box, min(start, first), max(stop, last))
+
+    def _with_ends(self, box: Box, start: int, stop: int) -> Box:
+        """The box with other lines."""
+        if self.is_per_row:
+            return attrs.evolve(box, y0=start, y1=stop)
+        return attrs.evolve(box, x0=start, x1=stop)
+
     def cut(self, box: Box, data: Box, count: int) -> tuple[Box, Box]:
         """The box in two, between the first ``count`` lines of the data that are read out and the others."""
-        start, stop = self.ends_of(data)
+        (start, stop), (first, last) = self.ends_of(data), self.ends_of(box)
         line = stop - count if self.is_reversed else start + count
-        if self.is_per_row:
-            return attrs.evolve(box, y1=line), attrs.evolve(box, y0=line)
-        return attrs.evolve(box, x1=line), attrs.evolve(box, x0=line)
+        return self._with_ends(box, first, line), self._with_ends(box, line, last)
 
 
 def knows_rows(box: Box, amp: Amplifier) -> bool:
@@ -65,21 +75,16 @@ def knows_columns(box: Box, amp: Amplifier) -> bool:
 
 
 @attrs.frozen
-class Bits:
-    """Mask planes: that outliers get, of pixels that do not count, of pixels that say nothing about noise."""
-
-    outlier: int
-    ignored: int
-    noisy: int
-
-
-@attrs.frozen
 class OverscanReader:
-    """Reads the level in pixels of one amplifier's overscan."""
+    """Reads the level in pixels of one amplifier's overscan.
+
+    ``saturated`` and ``suspect`` are the planes of such pixels: outliers get the first one.
+    """
 
     config: LevelConfig
     lines: Lines
-    bits: Bits
+    saturated: str
+    suspect: str
 
     def read(self, pixels: MaskedImage, boxes: tuple[Box, ...]) -> OverscanLevel:
         """The level in boxes of the raw frame, one beside the other, each fitted by itself.
@@ -88,16 +93,18 @@ class OverscanReader:
         """
         whole = Box(boxes[0].y0, boxes[-1].y1, boxes[0].x0, boxes[-1].x1)
         segments = tuple(self._segment(pixels.window(box.relative_to(whole)), box) for box in boxes)
-        return OverscanLevel(whole, self.lines.is_per_row, segments, pixels, self.bits.noisy)
+        noisy = ("BAD", self.saturated, self.suspect)
+        return OverscanLevel(whole, self.lines.is_per_row, segments, pixels, noisy)
 
     def _segment(self, pixels: MaskedImage, box: Box) -> Segment:
         """Reject outliers and fit what is left."""
-        bleeds = self._bleeds(pixels.image)
+        bits, ignored = pixels.planes.value(self.saturated), pixels.planes.value("BAD", self.saturated)
+        bleeds = self._bleeds(pixels, bits)
         centre = statistics.median(pixels.image, (pixels.mask | bleeds) != 0)
         if not math.isfinite(centre):
             return Segment(box, math.nan, Fit(math.nan, 0.0), bleeds)
-        outliers = bleeds | self._far(pixels.image, centre)
-        ignore = ((pixels.mask | outliers) & self.bits.ignored != 0) | ~np.isfinite(pixels.image)
+        outliers = bleeds | self._far(pixels.image, centre, bits)
+        ignore = ((pixels.mask | outliers) & ignored != 0) | ~np.isfinite(pixels.image)
         # A whole reference, as pixels are: then what is left rounds the same whatever the pedestal.
         reference = float(math.floor(centre)) if self._takes_integers() else centre
         values = self.lines.in_order(pixels.image - np.float32(reference))
@@ -107,16 +114,17 @@ class OverscanReader:
     def _takes_integers(self) -> bool:
         return self.config.isInt and self.config.fitType.startswith("MEDIAN")
 
-    def _far(self, image: npt.NDArray[np.float32], centre: float) -> Flags:
+    def _far(self, image: npt.NDArray[np.float32], centre: float, bits: int) -> Flags:
         """Flags of pixels that are no overscan: a hit, a bleed trail."""
         with np.errstate(invalid="ignore"):
             far = np.abs(image - np.float32(centre)) > self.config.maxDev
-        return np.where(far, np.int32(self.bits.outlier), np.int32(0))
+        return np.where(far, np.int32(bits), np.int32(0))
 
-    def _bleeds(self, image: npt.NDArray[np.float32]) -> Flags:
+    def _bleeds(self, pixels: MaskedImage, bits: int) -> Flags:
         """Flags of trails that reach into a parallel overscan, and of pixels near them."""
-        flags = np.zeros(image.shape, np.int32)
+        flags = np.zeros(pixels.shape, np.int32)
         if isinstance(self.config, ParallelConfig):
-            flags[image >= np.float32(self.config.maskThreshold)] = self.bits.outlier
-            Runs.of(flags, self.bits.outlier).flag_near(flags, self.bits.outlier, self.config.maskGrowSize)
+            is_bright = pixels.image >= np.float32(self.config.maskThreshold)
+            flags[is_bright & ~pixels.flagged("BAD")] = bits
+            Runs.of(flags, bits).flag_near(flags, bits, self.config.maskGrowSize)
         return flags

@@ -23,9 +23,8 @@ REGISTRY = Registry({"standard": isrcore_standard})
 def hit_runs(draw, /, **fixed):
     """A run on a frame whose overscan lost whole rows to a bleed trail, now and then."""
     detector = draw(strategies.detectors(has_overscan=True))
-    fit_type = draw(st.sampled_from(["MEAN", "MEDIAN", "MEAN_PER_ROW", "MEDIAN_PER_ROW"]))
     region = draw(st.sampled_from(["serial", "serial", "parallel"]))
-    switches = {"doOverscan": True, "overscan__fitType": fit_type, "overscan__region": region, **fixed}
+    switches = {"doOverscan": True, "overscan__region": region, **fixed}
     config = draw(strategies.configs(REGISTRY, **switches))
     exposure, inputs = draw(strategies.raw_exposures(detector)), draw(strategies.calibrations_for(detector))
     image = exposure.image.copy()
