@@ -47,7 +47,8 @@ class Readout:
     """What reading out adds to the charge.
 
     ``level`` is the pedestal in adu, one number or one by amplifier name; the raw row y of ny gets
-    level + drift·cos(πy/ny), in adu, and a random number of scatter ``row_noise`` (adu). A pixel holds at
+    level + drift·cos(πy/ny), in adu, a random number of scatter ``row_noise`` (adu), and from row
+    ``jump_row`` on ``jump`` adu more; the raw column x of nx gets column_drift·cos(πx/nx). A pixel holds at
     most ``full_well`` electron, the rest spills along its column. The converter rounds to the nearest adu and
     stops at 0 and ``converter_max``. Without ``has_noise`` there is neither photon nor read noise.
     """
@@ -55,6 +56,9 @@ class Readout:
     level: float | Mapping[str, float] = 1000.0
     drift: float = 0.0
     row_noise: float = 0.0
+    jump: float = 0.0
+    jump_row: int = 0
+    column_drift: float = 0.0
     full_well: float = math.inf
     converter_max: int = attrs.field(default=65535, validator=attrs.validators.in_(range(1, 65536)))
     has_noise: bool = True
@@ -268,10 +272,20 @@ class Simulation:
         height, settings = self.detector.raw_shape[0], self.readout
         rows = np.arange(height)
         level = settings.level_of(amp.name) + settings.drift * np.cos(np.pi * rows / height)
+        level[settings.jump_row :] += settings.jump
         if settings.row_noise:
             level += settings.row_noise * self.generator(f"rows of {amp.name}").standard_normal(height)
         self._levels[amp.name] = level[amp.raw_box.y0 : amp.raw_box.y1]
         return self._levels[amp.name].astype(np.float32)[:, None]
+
+    def offsets(self, amp: Amplifier) -> Iterator[Float32]:
+        """What the electronics add to an amplifier's pixels, adu: the pedestal, and a row for its columns."""
+        yield self.pedestal(amp)
+        if self.readout.column_drift:
+            width = self.detector.raw_shape[1]
+            columns = np.arange(amp.raw_box.x0, amp.raw_box.x1)
+            wave = self.readout.column_drift * np.cos(np.pi * columns / width)
+            yield wave.astype(np.float32)[None, :]
 
     def _views(self, step: PixelStep) -> tuple[AmpView, ...]:
         """What a step sees: the whole detector, or one amplifier after the other."""

@@ -1,7 +1,7 @@
 """Whole runs of a camera with four amplifiers, raw to product, agree with the original.
 
-The differences on purpose are those of `test_golden_cfht`, and in the run with crosstalk on the raw frame those
-of `test_golden_crosstalk`.
+The differences on purpose are those of `test_golden_cfht`, and in the run with crosstalk on the raw frame
+those of `test_golden_crosstalk`.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def level_variance(entry, inputs, product):
     extra, config = np.zeros(product.shape), entry["params"]["config"]
     for amp in product.detector.amplifiers:
         found = product.measured["overscan"][amp.name]
-        factor = np.broadcast_to(found.fit.variance_factor, amp.box.height)
+        factor = np.broadcast_to(found.first.variance_factor, amp.box.height)
         extra[amp.box.slices] = factor[:, None] * (amp.read_noise / amp.gain) ** 2
         if config["doApplyGains"]:
             extra[amp.box.slices] *= amp.gain**2

@@ -141,15 +141,15 @@ class Divide(Arithmetic):
 class SetVariance(Op):
     """V' = I/gain + floor + Σ planes.
 
-    ``gain`` in electron/adu; ``floor`` (a number, column or row) and ``planes`` in adu², as the read noise
-    and the noise that earlier corrections brought in (behaviour §2.9, NEW).
+    ``gain`` in electron/adu; ``floor`` and ``planes`` (operands of any kind) in adu², as the read noise and
+    the noise that earlier corrections brought in (behaviour §2.9, NEW).
     """
 
     operands: ClassVar[tuple[str, ...]] = ("gain", "floor", "planes")
     keeps_image: ClassVar[bool] = True
     gain: Operand
     floor: Operand
-    planes: tuple[Float32, ...] = ()
+    planes: tuple[Operand, ...] = ()
 
 
 @attrs.frozen(eq=False)

@@ -251,7 +251,7 @@ def _set_variance(
     np.divide(image, _part(op.gain, rows), out=variance)
     np.add(variance, _part(op.floor, rows), out=variance)
     for plane in op.planes:
-        np.add(variance, plane[rows], out=variance)
+        np.add(variance, _part(plane, rows), out=variance)
     return 0
 
 

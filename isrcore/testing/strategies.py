@@ -13,6 +13,7 @@ from typing import Any
 import attrs
 import numpy as np
 import numpy.typing as npt
+from astropy.io.fits import Header
 
 try:
     from hypothesis import strategies as st
@@ -229,7 +230,8 @@ def raw_exposures(draw: st.DrawFn, detector: Detector, *, ceiling: int = 65535) 
         data[rng.random(data.shape) < 0.05] += rng.integers(0, 65535)
         _hit(image, amp.serial_overscan_box, rng)
     raw = np.clip(np.rint(image), 0, ceiling).astype(np.uint16)
-    return Exposure(MaskedImage.from_raw(raw), detector, visit=draw(visits()))
+    header = Header([("DEVICE", "jumping")])
+    return Exposure(MaskedImage.from_raw(raw), detector, visit=draw(visits()), header=header)
 
 
 def _hit(image: npt.NDArray[Any], overscan: Box, rng: np.random.Generator) -> None:
@@ -357,7 +359,7 @@ def ops(shape: tuple[int, int]) -> st.SearchStrategy[Op]:
         st.booleans(),
         st.booleans(),
     )
-    planes = st.lists(planes_of(shape, 1.0, 0.1), max_size=2).map(tuple)
+    planes = st.lists(operands(shape, 1.0, 0.1), max_size=2).map(tuple)
     bits = st.integers(0, 30).map(lambda bit: 1 << bit)
     flagged = st.lists(boxes(shape, 1), max_size=4).map(tuple)
     return st.one_of(
@@ -403,6 +405,11 @@ def runs(draw: st.DrawFn, /, registry: Registry, **fixed: Any) -> tuple[Config, 
 #: Without these nothing else can run on raw pixels.
 _NEEDED = frozenset({"doConvertIntToFloat"})
 
+_FITS = st.one_of(
+    st.sampled_from(["MEAN", "MEANCLIP", "MEDIAN", "MEDIAN_PER_ROW", "MEAN_PER_ROW"]),
+    st.sampled_from(["POLY", "CHEB", "LEG", "NATURAL_SPLINE", "CUBIC_SPLINE", "AKIMA_SPLINE"]),
+)
+
 _SETTINGS: Mapping[str, st.SearchStrategy[Any]] = {
     "brighterFatter.applyGain": st.booleans(),
     "brighterFatter.fluxConserving": st.booleans(),
@@ -428,11 +435,24 @@ _SETTINGS: Mapping[str, st.SearchStrategy[Any]] = {
     "interpolation.growSaturationFootprintSize": st.integers(0, 2),
     "interpolation.nan": st.booleans(),
     "interpolation.saturation": st.booleans(),
-    "overscan.fitType": st.sampled_from(["MEAN", "MEANCLIP", "MEDIAN", "MEDIAN_PER_ROW", "MEAN_PER_ROW"]),
+    "overscan.biasJump.devices": st.just(["jumping"]),
+    "overscan.biasJump.enabled": st.booleans(),
+    "overscan.biasJump.keyword": st.just("DEVICE"),
+    "overscan.biasJump.location": st.integers(1, 3),
+    "overscan.doParallel": st.booleans(),
+    "overscan.fitType": _FITS,
     "overscan.isInt": st.booleans(),
     "overscan.leadingColumnsToSkip": st.integers(0, 1),
     # Two different pixels lie 1.35 of their width from their median each: fewer would leave a row none.
     "overscan.numSigmaClip": st.floats(1.5, 5.0, width=32),
+    "overscan.order": st.integers(3, 8),
+    "overscan.parallel.fitType": _FITS,
+    "overscan.parallel.isInt": st.booleans(),
+    "overscan.parallel.leadingRowsToSkip": st.integers(0, 1),
+    "overscan.parallel.maskGrowSize": st.integers(0, 2),
+    "overscan.parallel.numSigmaClip": st.floats(1.5, 5.0, width=32),
+    "overscan.parallel.order": st.integers(3, 8),
+    "overscan.parallel.trailingRowsToSkip": st.integers(0, 1),
     "overscan.region": st.sampled_from(["serial", "parallel"]),
     "overscan.trailingColumnsToSkip": st.integers(0, 1),
     "strayLight.filters": st.lists(st.sampled_from(_FILTERS), max_size=2),
@@ -464,6 +484,8 @@ def _settle(config: Config, registry: Registry, wanted: Mapping[str, Any]) -> No
         if not missing and not conflicts:
             break
         config.set((missing or sorted(conflicts, key=lambda flag: flag in wanted))[0], False)
+    if "overscan.doParallel" in config.names() and config.get("overscan.region") == "parallel":
+        config.set("overscan.doParallel", False)
     if "assembled" not in facts and "edges" in registry.specs:
         config.set("edges.numPixels", 0)
 

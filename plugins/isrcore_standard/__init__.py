@@ -19,7 +19,8 @@ from isrcore_standard.interpolation import Interpolation
 from isrcore_standard.levels import Levels
 from isrcore_standard.masking import Masking
 from isrcore_standard.nan_flags import NanFlags
-from isrcore_standard.overscan import Overscan, OverscanMeasurement
+from isrcore_standard.overscan import Overscan
+from isrcore_standard.overscan_level import OverscanMeasurement
 from isrcore_standard.saturation import Saturation
 from isrcore_standard.stray_light import StrayLight, StrayLightMeasurement
 from isrcore_standard.suspect import Suspect

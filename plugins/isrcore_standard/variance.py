@@ -52,8 +52,8 @@ class Variance(PixelStep):
         gain = view.amplifier.gain
         pixel_variance = (self._read_noise(view) / gain) ** 2
         overscan = view.measured("overscan")
-        level = 0.0 if overscan is None else overscan.level_variance(view, pixel_variance)
-        yield SetVariance(gain, pixel_variance + level, tuple(self._planes(view)))
+        first, *others = (0.0,) if overscan is None else overscan.level_variances(view, pixel_variance)
+        yield SetVariance(gain, pixel_variance + first, (*others, *self._planes(view)))
         if self.config.maskNegative:
             yield FlagNonPositiveVariance(view.bits("BAD"))
 

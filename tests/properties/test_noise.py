@@ -82,7 +82,8 @@ def runs(task, kinds, noise, sky):
 
 def task_for(fit_type, kinds, applies_gains):
     config = IsrTask(registry=REGISTRY).config.copy()
-    config.overscan.fitType = fit_type
+    config.overscan.fitType, _, order = fit_type.partition(" ")
+    config.overscan.order = int(order or 1)
     switches = {"doBias": "bias", "doDark": "dark", "doFlat": "flat"}
     for name, kind in switches.items():
         config.set(name, kind in kinds)
@@ -95,6 +96,8 @@ CASES = [
     pytest.param("MEAN", (), 0, 200, False, id="overscan"),
     pytest.param("MEAN_PER_ROW", (), 0, 200, False, id="mean of each row"),
     pytest.param("MEDIAN_PER_ROW", (), 0, 200, True, id="median of each row, in electron"),
+    pytest.param("POLY 2", (), 0, 200, False, id="parabola along the rows"),
+    pytest.param("CUBIC_SPLINE 3", (), 0, 200, True, id="spline along the rows, in electron"),
     pytest.param("MEDIAN", ("bias", "dark"), 1, 200, True, id="noisy bias and dark, in electron"),
     pytest.param("MEAN_PER_ROW", ("bias", "dark", "flat"), 1, 20000, False, id="noisy bias, dark and flat"),
 ]

@@ -40,10 +40,12 @@ def rescaled(exposure, k):
 
 def rescaled_config(config, k):
     config = config.copy()
-    config.overscan.maxDev = config.overscan.maxDev * k
     config.crosstalk.minPixelToMask = config.crosstalk.minPixelToMask * k
     # Kernels are per electron: without gains they would act on counts.
     config.brighterFatter.applyGain = True
+    for section in (config.overscan, config.overscan.parallel):
+        section.maxDev = section.maxDev * k
+    config.overscan.parallel.maskThreshold = config.overscan.parallel.maskThreshold * k
     return config
 
 
@@ -54,7 +56,8 @@ def rescaled_crosstalk(crosstalk, k):
 
 @given(st.data(), st.integers(-4, 4).map(lambda power: 2.0**power))
 def test_electrons_do_not_depend_on_counts_per_electron(data, k):
-    config, exposure, inputs = data.draw(strategies.runs(REGISTRY, doVariance=True, overscan__isInt=False))
+    as_they_are = {"overscan__isInt": False, "overscan__parallel__isInt": False}
+    config, exposure, inputs = data.draw(strategies.runs(REGISTRY, doVariance=True, **as_they_are))
     exposure.pixels = MaskedImage.from_image(exposure.image.astype(np.float32))
     frames = {kind: rescaled(inputs[kind], k) for kind in ("bias", "dark", "strayLightData")}
     frames["crosstalk"] = rescaled_crosstalk(inputs["crosstalk"], k)

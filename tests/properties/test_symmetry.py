@@ -23,13 +23,11 @@ REGISTRY = Registry({"standard": isrcore_standard})
 def hit_runs(draw, /, **fixed):
     """A run on a frame whose overscan lost whole rows to a bleed trail, now and then."""
     detector = draw(strategies.detectors(has_overscan=True))
-    fit_type = draw(st.sampled_from(["MEAN", "MEDIAN", "MEAN_PER_ROW", "MEDIAN_PER_ROW"]))
     region = draw(st.sampled_from(["serial", "serial", "parallel"]))
     # Fourier transforms round a turned frame otherwise: the brighter-fatter effect has a law of its own.
     switches = {
         "doBrighterFatter": False,
         "doOverscan": True,
-        "overscan__fitType": fit_type,
         "overscan__region": region,
         **fixed,
     }
