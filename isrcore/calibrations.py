@@ -13,6 +13,7 @@ from isrcore.exposure import Exposure
 from isrcore.geometry import Box
 from isrcore.image import MaskedImage, MaskPlanes
 from isrcore.kernels.reference import Work, execute
+from isrcore.linearity import Linearizer
 from isrcore.step import Skip
 from isrcore.stepspecs import StepSpec
 
@@ -158,6 +159,8 @@ class _Aligner:
         """The calibration in the exposure's geometry and planes. Raises `CalibrationError`."""
         if kind == "defects":
             return value if isinstance(value, Defects) else Defects.from_iterable(value)
+        if kind == "linearizer":
+            return Linearizer.given(value, self.exposure.detector)
         if isinstance(value, list | tuple):
             return tuple(self.align(kind, one) for one in value)
         if isinstance(value, MaskedImage):

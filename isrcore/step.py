@@ -159,6 +159,13 @@ class Step(Task):
         """The contract for this exposure, or why there is nothing to do. Must not read pixels."""
         return self.spec
 
+    def skips(self, exposure: Exposure, calibrations: Calibrations) -> Skip | None:
+        """Why there is nothing to do with these inputs, which `contract` does not know; None if there is.
+
+        Must not read pixels.
+        """
+        return None
+
     def problems(self, exposure: Exposure, calibrations: Calibrations) -> Iterator[str]:
         """What makes the step impossible on these inputs, beyond its contract. Must not read pixels."""
         return iter(())

@@ -42,6 +42,7 @@ from isrcore.kernels.ops import (
     Subtract,
 )
 from isrcore.registry import Registry
+from isrcore.testing.linearity import curve_ops, linearizers, polynomials
 
 #: Kinds of calibration frames that `frames` makes.
 FRAME_KINDS = ("bias", "dark", "flat")
@@ -240,7 +241,7 @@ def calibrations_for(draw: st.DrawFn, detector: Detector) -> dict[str, Any]:
 
 
 #: What makes calibrations that are no single frames, by kind.
-_TABLES: Mapping[str, Callable[[Detector], st.SearchStrategy[Any]]] = {}
+_TABLES: Mapping[str, Callable[[Detector], st.SearchStrategy[Any]]] = {"linearizer": linearizers}
 
 
 def _shifts(shape: tuple[int, int]) -> st.SearchStrategy[tuple[int, int]]:
@@ -287,13 +288,17 @@ def operands(shape: tuple[int, int], centre: float, spread: float) -> st.SearchS
 
 
 def invertible_ops(shape: tuple[int, int]) -> st.SearchStrategy[Arithmetic]:
-    """`Affine`, `Subtract` and `Divide` on a rectangle of ``shape``, forwards, on finite operands."""
+    """`Affine`, `Subtract`, `Divide` and `Polynomial` on a rectangle of ``shape``, forwards.
+
+    Operands are finite.
+    """
     frame, scale = masked_images(shape, spoiled=False), st.just(1.0) | st.floats(0.1, 10.0)
     flat = st.builds(_as_flat, masked_images(shape, spoiled=False))
     return st.one_of(
         st.builds(Affine, operands(shape, 1.5, 0.1), operands(shape, 0.0, 50.0)),
         st.builds(Subtract, frame, scale),
         st.builds(Divide, flat, scale),
+        polynomials(shape),
     )
 
 
@@ -318,6 +323,7 @@ def ops(shape: tuple[int, int]) -> st.SearchStrategy[Op]:
     flagged = st.lists(boxes(shape, 1), max_size=4).map(tuple)
     return st.one_of(
         arithmetic,
+        curve_ops(shape),
         st.builds(SetVariance, operands(shape, 1.5, 0.1), operands(shape, 4.0, 0.5), planes),
         st.builds(FlagAbove, operands(shape, 100.0, 50.0), bits),
         st.builds(FlagNonFinite, bits),
@@ -372,6 +378,7 @@ _SETTINGS: Mapping[str, st.SearchStrategy[Any]] = {
     "interpolation.growSaturationFootprintSize": st.integers(0, 2),
     "interpolation.nan": st.booleans(),
     "interpolation.saturation": st.booleans(),
+    "linearity.scaleVariance": st.booleans(),
     "overscan.fitType": st.sampled_from(["MEAN", "MEANCLIP", "MEDIAN", "MEDIAN_PER_ROW", "MEAN_PER_ROW"]),
     "overscan.isInt": st.booleans(),
     "overscan.leadingColumnsToSkip": st.integers(0, 1),

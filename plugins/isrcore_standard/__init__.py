@@ -14,6 +14,7 @@ from isrcore_standard.flat import Flat
 from isrcore_standard.gains import Gains
 from isrcore_standard.interpolation import Interpolation
 from isrcore_standard.levels import Levels
+from isrcore_standard.linearity import Linearity, LinearityMeasurement
 from isrcore_standard.nan_flags import NanFlags
 from isrcore_standard.overscan import Overscan, OverscanMeasurement
 from isrcore_standard.saturation import Saturation
@@ -37,6 +38,8 @@ __all__ = [
     "Gains",
     "Interpolation",
     "Levels",
+    "Linearity",
+    "LinearityMeasurement",
     "NanFlags",
     "Overscan",
     "OverscanMeasurement",
@@ -65,6 +68,7 @@ def isr_steps() -> list[type[Step]]:
         Gains,
         Interpolation,
         Levels,
+        Linearity,
         NanFlags,
         Overscan,
         Saturation,
