@@ -38,7 +38,7 @@ def read_contents(path: Path) -> dict[str, Any]:
         if start == b"# %ECS":
             return _from_rows(Table.read(text, format="ascii.ecsv"))
         return _from_toml(tomllib.loads(text))
-    except (ValueError, KeyError, TypeError) as fault:
+    except (AttributeError, KeyError, TypeError, ValueError) as fault:
         raise LinearizerError(
             f"'{path}' holds no linearizer: {fault}\n  FITS tables, ECSV or TOML are understood, see 'Files'"
         ) from fault
@@ -73,7 +73,7 @@ def _from_rows(table: Table, header: Mapping[str, Any] | None = None) -> dict[st
 
 
 def _text(value: Any) -> str:
-    return unescape(str(value).strip())
+    return unescape(str(value).rstrip())
 
 
 def _curve_of(row: Mapping[str, Any]) -> LinearityCurve:
@@ -81,6 +81,8 @@ def _curve_of(row: Mapping[str, Any]) -> LinearityCurve:
     x0, y0, width, height = (int(row[name]) for name in _BOX)
     box = Box.from_corner(x0, y0, width, height) if width and height else None
     numbers = row["COEFFS"]
+    # ECSV has no empty text: it reads as masked.
+    numbers = "" if np.ma.is_masked(numbers) else numbers
     listed = numbers.split() if isinstance(numbers, str) else np.ravel(numbers).tolist()
     return LinearityCurve(_text(row["TYPE"]), listed, box)
 
