@@ -30,19 +30,25 @@ from isrcore.isr import IsrConfig, IsrTask, default_config, isr_config
 from isrcore.kernels.bands import map_bands, row_bands
 from isrcore.kernels.ops import (
     Affine,
+    CountOutside,
     Divide,
     FlagAbove,
     FlagBoxes,
     FlagNonFinite,
     FlagNonPositiveVariance,
+    Lookup,
     NotInvertible,
     Op,
     Operand,
     OrMask,
+    Piecewise,
+    Polynomial,
     SetVariance,
     Subtract,
 )
+from isrcore.kernels.tables import LineTable, LookupTable
 from isrcore.kernels.tiled import Tiled
+from isrcore.linearity import LinearityCurve, Linearizer, LinearizerError
 from isrcore.mosaics import draw_focal_plane
 from isrcore.paths import PathsError, expand_paths
 from isrcore.pictures import Picture, PictureStyle, draw_exposure, write_png
@@ -86,6 +92,7 @@ __all__ = [
     "CmdLineTask",
     "Config",
     "ConfigError",
+    "CountOutside",
     "Crosstalk",
     "CrosstalkError",
     "CrosstalkMatrix",
@@ -113,6 +120,12 @@ __all__ = [
     "IsrConfig",
     "IsrQaConfig",
     "IsrTask",
+    "LineTable",
+    "LinearityCurve",
+    "Linearizer",
+    "LinearizerError",
+    "Lookup",
+    "LookupTable",
     "MaskPlaneError",
     "MaskPlanes",
     "MaskedImage",
@@ -125,10 +138,12 @@ __all__ = [
     "PathsError",
     "Picture",
     "PictureStyle",
+    "Piecewise",
     "PixelStep",
     "Plan",
     "PlanError",
     "PluginInfo",
+    "Polynomial",
     "RawError",
     "RawSource",
     "Readout",

@@ -14,6 +14,7 @@ from isrcore.exposure import Exposure
 from isrcore.geometry import Box
 from isrcore.image import MaskedImage, MaskPlanes
 from isrcore.kernels.reference import Work, execute
+from isrcore.linearity import Linearizer
 from isrcore.step import Skip
 from isrcore.stepspecs import StepSpec
 
@@ -186,6 +187,8 @@ class _Aligner:
         if kind == "crosstalkSources":
             # Exposures of other detectors: the step checks them.
             return value
+        if kind == "linearizer":
+            return Linearizer.given(value, self.exposure.detector)
         if isinstance(value, list | tuple):
             return tuple(self.align(kind, one) for one in value)
         if isinstance(value, MaskedImage):

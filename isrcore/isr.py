@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 from isrcore import focal_plane
 from isrcore.calibrations import Alignment, Calibrations, plane_names
-from isrcore.camera import Amplifier, Camera
+from isrcore.camera import Amplifier, Camera, Detector
 from isrcore.config import Config, field, section, subconfig
 from isrcore.config_recipes import make_config_class
 from isrcore.debug_views import AFTER_ALL, DebugConfig, DebugViews
@@ -377,6 +377,15 @@ class IsrTask(Retrieval):
         self.executor(
             Work(ampExposure.pixels, (Placed(SetVariance(amp.gain, (noise / amp.gain) ** 2), box),))
         )
+
+    def doLinearize(self, detector: Detector) -> bool:
+        """Whether a run linearizes this detector when it is given no linearizer.
+
+        So it is when the config switches it on and any amplifier has a linearity type other than "None";
+        all of them count, not the first alone.
+        """
+        is_on = getattr(self.config, "doLinearize", False)
+        return bool(is_on) and any(amp.linearity_type != "None" for amp in detector.amplifiers)
 
     def darkCorrection(self, exposure: Exposure, darkExposure: Exposure, invert: bool = False) -> None:
         """Subtract the dark, scaled by dark times, in place; ``invert`` puts it back.

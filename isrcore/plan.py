@@ -120,11 +120,11 @@ def plan(
 
     ``breaks`` names steps after which a segment must end, because somebody looks at the exposure there. A
     step runs when its flag in the config of its task is set (or ``ignores_flags``: somebody asks for it by
-    name) and its `Step.contract` does not skip it.
+    name) and neither its `Step.contract` nor `Step.skips` skips it.
     Raises `PlanError` with every problem: unmet facts, missing or refused calibrations, units, steps done
     before, two providers of one fact, circular waits.
     """
-    candidates = [_consider(step, exposure, ignores_flags) for step in sorted(steps, key=_name)]
+    candidates = [_consider(step, exposure, calibrations, ignores_flags) for step in sorted(steps, key=_name)]
     if not ignores_flags:
         specs = [planned.spec for planned in candidates]
         candidates = [_spared(planned, specs, exposure, calibrations) for planned in candidates]
@@ -144,7 +144,7 @@ def _name(step: Step) -> str:
     return step.spec.name
 
 
-def _consider(step: Step, exposure: Exposure, ignores_flags: bool) -> PlannedStep:
+def _consider(step: Step, exposure: Exposure, calibrations: Calibrations, ignores_flags: bool) -> PlannedStep:
     """Whether a step is wanted here, and who says so."""
     flag, config = step.spec.flag, step.top_config()
     set_by, reason = "always", step.spec.doc
@@ -154,6 +154,8 @@ def _consider(step: Step, exposure: Exposure, ignores_flags: bool) -> PlannedSte
         if not getattr(config, flag):
             return PlannedStep(step, step.spec, f"skipped: {flag} = false", set_by)
     contract = step.contract(exposure)
+    if not isinstance(contract, Skip):
+        contract = step.skips(exposure, calibrations) or contract
     if isinstance(contract, Skip):
         return PlannedStep(step, step.spec, f"skipped: {contract.reason}", set_by)
     return PlannedStep(step, contract, reason, set_by)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from itertools import groupby
 from typing import Any
 
@@ -114,8 +115,8 @@ class _Pass:
         work = self._work()
         counts = self.conditions.executor(work)
         for index, planned in enumerate(self.segment.steps):
-            mine = [n for n, ((owner, _), _) in zip(counts, self.placed, strict=True) if owner == index]
-            planned.step.metadata.set("flagged", int(sum(mine)))
+            mine = [(p, n) for n, ((owner, _), p) in zip(counts, self.placed, strict=True) if owner == index]
+            _record(planned.step, mine)
         self.exposure.pixels = work.target
         self.exposure.forget_statistics()
         self.exposure.measured = self.measured
@@ -149,7 +150,8 @@ class _Pass:
         self.measured[planned.spec.name] = {name: m for name, m in found.items() if m is not None}
         for view in views:
             ready = attrs.evolve(view, measurement=found[view.name])
-            self.placed += [((index, k), Placed(op, view.box)) for k, op in enumerate(step.ops(ready))]
+            named = (Placed(op, view.box, view.name) for op in step.ops(ready))
+            self.placed += [((index, k), placed) for k, placed in enumerate(named)]
 
     def _views(self, planned: PlannedStep, step: PixelStep) -> Iterator[AmpView]:
         """What the step sees: one view per amplifier, or one of the whole detector."""
@@ -194,6 +196,19 @@ class _Pass:
         is_full = do_tile((gather.box for gather in gathers), whole)
         target = _empty(self.conditions.memory, self.shape, self.exposure.planes)
         return Work(target, placed, self.source, gathers, sets_variance and is_full, not is_full, masks)
+
+
+def _record(step: Step, counts: Iterable[tuple[Placed, int]]) -> None:
+    """Put into a step's metadata how many pixels it flagged, and what it counts by amplifier."""
+    flagged, apart = 0, Counter[str]()
+    for placed, number in counts:
+        if placed.op.is_counted_apart:
+            apart[placed.name] += int(number)
+        else:
+            flagged += int(number)
+    step.metadata.set("flagged", flagged)
+    for name, number in apart.items():
+        step.metadata.set(f"counted {name}", number)
 
 
 def _empty(memory: PlanePool, shape: tuple[int, int], planes: MaskPlanes) -> MaskedImage:

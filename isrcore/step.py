@@ -173,6 +173,13 @@ class Step(Task):
         is_main = kind in self.spec.calibrations
         return (own,) if own and is_main else self.dataset_names.get(kind, (kind,))
 
+    def skips(self, exposure: Exposure, calibrations: Calibrations) -> Skip | None:
+        """Why there is nothing to do with these inputs, which `contract` does not know; None if there is.
+
+        Must not read pixels.
+        """
+        return None
+
     def problems(self, exposure: Exposure, calibrations: Calibrations) -> Iterator[str]:
         """What makes the step impossible on these inputs, beyond its contract. Must not read pixels.
 

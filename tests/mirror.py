@@ -7,7 +7,16 @@ from typing import Any
 import attrs
 import numpy as np
 
-from isrcore import Amplifier, Box, Defects, Detector, Exposure, MaskedImage
+from isrcore import (
+    Amplifier,
+    Box,
+    Defects,
+    Detector,
+    Exposure,
+    LinearityCurve,
+    Linearizer,
+    MaskedImage,
+)
 
 RAW_BOXES = ("raw_box", "raw_data_box", "serial_overscan_box", "parallel_overscan_box", "prescan_box")
 
@@ -84,10 +93,17 @@ class Mirror:
         detector = self.detector(exposure.detector)
         return attrs.evolve(exposure.share(), pixels=self.pixels(exposure.pixels), detector=detector)
 
+    def curve(self, curve: LinearityCurve, shape: tuple[int, int]) -> LinearityCurve:
+        """The curve of an amplifier, which knows where it is."""
+        return curve if curve.box is None else attrs.evolve(curve, box=self.box(curve.box, shape))
+
     def input(self, value: Any, shape: tuple[int, int]) -> Any:
         """A calibration turned; values that do not depend on places stay as they are."""
         if isinstance(value, Defects):
             return Defects([self.box(box, shape) for box in value])
+        if isinstance(value, Linearizer):
+            curves = {name: self.curve(curve, shape) for name, curve in value.amplifiers.items()}
+            return attrs.evolve(value, amplifiers=curves)
         if isinstance(value, tuple):
             return tuple(self.input(one, shape) for one in value)
         return self.exposure(value) if isinstance(value, Exposure) else value

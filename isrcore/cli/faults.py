@@ -9,6 +9,7 @@ from isrcore.defects import DefectsError
 from isrcore.fits import FitsError
 from isrcore.geometry import GeometryError
 from isrcore.image import MaskPlaneError
+from isrcore.linearity import LinearizerError
 from isrcore.paths import PathsError
 from isrcore.plan import PlanError
 from isrcore.raw import RawError
@@ -42,6 +43,7 @@ REFUSALS = (
     CameraError,
     DefectsError,
     GeometryError,
+    LinearizerError,
     PathsError,
     PlanError,
     RegistryError,

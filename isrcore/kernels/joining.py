@@ -61,7 +61,9 @@ def _both(left: Box, right: Box) -> Box:
 def _join(left: Placed, right: Placed) -> Placed | None:
     """One operation for two neighbours, None when they cannot share one."""
     a, b = left.op, right.op
-    if type(a) is not type(b) or a.is_known or not _touch(left.box, right.box) or not _agree(a, b):
+    if type(a) is not type(b) or a.is_known or a.is_counted_apart:
+        return None
+    if not _touch(left.box, right.box) or not _agree(a, b):
         return None
     operands = {}
     for name in a.operands:
@@ -95,7 +97,7 @@ def simplified(placed: Placed) -> Placed:
     """The same operation with columns that hold one value as that number."""
     op = placed.op
     changes = {name: _simple(getattr(op, name)) for name in op.operands}
-    return Placed(attrs.evolve(op, **changes), placed.box) if changes else placed
+    return attrs.evolve(placed, op=attrs.evolve(op, **changes)) if changes else placed
 
 
 def _simple(operand: Any) -> Any:
@@ -109,11 +111,13 @@ def expanded(placed: Placed, rows: int) -> Placed:
     """The same operation with rows repeated to the height of a band: whole bands cost half of row by row."""
     op = placed.op
     changes = {name: _repeated(getattr(op, name), rows) for name in op.operands}
-    return Placed(attrs.evolve(op, **changes), placed.box) if changes else placed
+    return attrs.evolve(placed, op=attrs.evolve(op, **changes)) if changes else placed
 
 
 def _repeated(operand: Any, rows: int) -> Any:
     """A row as a block of equal rows; anything else as it is."""
+    if isinstance(operand, tuple):
+        return tuple(_repeated(part, rows) for part in operand)
     if isinstance(operand, np.ndarray) and operand.shape[0] == 1 and operand.shape[1] > 1:
         return RowBlock(np.repeat(operand, rows, axis=0))
     return operand

@@ -19,6 +19,7 @@ import numpy.typing as npt
 
 from isrcore.geometry import Box
 from isrcore.image import Float32, Mask, MaskedImage
+from isrcore.kernels.tables import LineTable, LookupTable
 
 Operand = float | Float32
 
@@ -59,6 +60,8 @@ class Op:
     is_known: ClassVar[bool] = False
     #: Whether the image stays as it is: only flags or variance change.
     keeps_image: ClassVar[bool] = False
+    #: Whether its number of pixels is that of one amplifier, so that it is not joined with a neighbour's.
+    is_counted_apart: ClassVar[bool] = False
 
     def window(self, box: Box) -> Op:
         """The same operation on the pixels in ``box`` of its rectangle."""
@@ -135,6 +138,64 @@ class Divide(Arithmetic):
     operands: ClassVar[tuple[str, ...]] = ("frame",)
     frame: MaskedImage
     scale: float = 1.0
+
+
+def _slopes(op: Polynomial) -> tuple[Operand, ...]:
+    """The coefficients of the derivative: (k + 2)·c_k."""
+    return tuple((power + 2) * coefficient for power, coefficient in enumerate(op.coefficients))
+
+
+@attrs.frozen(eq=False)
+class Polynomial(Arithmetic):
+    """I' = I + c_0·I² + c_1·I³ + ..., V' = V·D² with D = dI'/dI = 1 + 2·c_0·I + 3·c_1·I² + ...
+
+    ``coefficients`` are c_0, c_1, ...; ``slopes`` follow from them. The inverse finds I by Newton's method in
+    float64, on the branch through zero, on which I' rises.
+    """
+
+    operands: ClassVar[tuple[str, ...]] = ("coefficients", "slopes")
+    coefficients: tuple[Operand, ...]
+    slopes: tuple[Operand, ...] = attrs.field(default=attrs.Factory(_slopes, takes_self=True))
+
+
+@attrs.frozen(eq=False)
+class Lookup(Arithmetic):
+    """I' = I + T[k] with k = I + offset cut off towards zero, V' = V·D² with D = 1 + the slope of T about k.
+
+    ``table`` holds T, ``first`` is `LookupTable.first` of the row to use. Below and above the row its first
+    and last entry count, and D is 1; so it is for NaN. The inverse finds the pixel that leads to I', or the
+    nearest one where T leaps over I': it is for simulating, not exact.
+    """
+
+    operands: ClassVar[tuple[str, ...]] = ("first", "offset")
+    is_invertible: ClassVar[bool] = False
+    table: LookupTable
+    first: Operand
+    offset: Operand = 0.0
+
+
+@attrs.frozen(eq=False)
+class Piecewise(Arithmetic):
+    """I' = m·I + a, V' = V·m², with slope m and intercept a of the line above I.
+
+    ``table`` holds the lines, ``first`` is `LineTable.first` of the row to use. Where I' rises with I
+    everywhere, as it does for any real detector, the inverse returns the image within rounding.
+    """
+
+    operands: ClassVar[tuple[str, ...]] = ("first",)
+    table: LineTable
+    first: Operand
+
+
+@attrs.frozen(eq=False)
+class CountOutside(Op):
+    """Changes nothing; counts pixels for which low < I + offset < high is not true, NaN among them."""
+
+    keeps_image: ClassVar[bool] = True
+    is_counted_apart: ClassVar[bool] = True
+    low: float
+    high: float
+    offset: float = 0.0
 
 
 @attrs.frozen(eq=False)

@@ -16,15 +16,16 @@ import numpy.typing as npt
 
 from isrcore.geometry import Box, Gather
 from isrcore.image import Float32, Mask, MaskedImage, Pixels
-from isrcore.kernels import ops
+from isrcore.kernels import curves, ops
 
 
 @attrs.frozen(eq=False)
 class Placed:
-    """An operation and the rectangle of the image it belongs to."""
+    """An operation and the rectangle of the image it belongs to; ``name`` says whose, if it is one's."""
 
     op: ops.Op
     box: Box
+    name: str = ""
 
     def through(self, gather: Gather) -> Placed | None:
         """The same operation after ``gather`` moved its pixels; None when it moved none of them."""
@@ -33,7 +34,7 @@ class Placed:
             return None
         local = common.relative_to(gather.raw_box).flip(gather.box.shape, gather.flip_y, gather.flip_x)
         op = self.op.window(common.relative_to(self.box)).flip(common.shape, gather.flip_y, gather.flip_x)
-        return Placed(op, local.shift(gather.box.y0, gather.box.x0))
+        return Placed(op, local.shift(gather.box.y0, gather.box.x0), self.name)
 
 
 @attrs.frozen(eq=False)
@@ -242,6 +243,83 @@ def _multiply_back(op: ops.Divide, image: Float32, variance: Float32, rows: slic
         np.divide(variance, scale * scale, out=variance)
     np.multiply(image, flat, out=image)
     np.divide(image, scale, out=image)
+
+
+@apply.register
+def _polynomial(
+    op: ops.Polynomial, image: Float32, mask: Mask, variance: Float32, rows: slice, scratch: Float32
+) -> int:
+    coefficients, slopes = ([_part(o, rows) for o in group] for group in (op.coefficients, op.slopes))
+    spare = _like(scratch, image)
+    if op.inverted:
+        curves.invert_polynomial(coefficients, slopes, image)
+    if not op.skips_variance:
+        np.add(curves.horner(slopes, image, spare), np.float32(1), out=spare)
+        _stretch(op, variance, spare)
+    if not op.inverted:
+        curves.horner(coefficients, image, spare)
+        np.multiply(spare, image, out=spare)
+        np.add(image, spare, out=image)
+    return 0
+
+
+def _stretch(op: ops.Arithmetic, variance: Float32, slope: Float32) -> None:
+    """Multiply the variance by the square of the slope, or divide it by that; the slope is used up."""
+    np.multiply(slope, slope, out=slope)
+    (np.divide if op.inverted else np.multiply)(variance, slope, out=variance)
+
+
+@apply.register
+def _lookup(
+    op: ops.Lookup, image: Float32, mask: Mask, variance: Float32, rows: slice, scratch: Float32
+) -> int:
+    table = op.table
+    if op.inverted:
+        curves.invert_lookup(table, _part(op.first, rows), _part(op.offset, rows), image)
+    low, high = np.float32(-1), np.float32(table.length)
+    for part, one, other, places in curves.in_chunks(image.shape, scratch):
+        here = slice(rows.start + part.start, rows.start + part.stop)
+        np.add(image[part], _part(op.offset, here), out=one)
+        np.trunc(np.clip(one, low, high, out=one), out=one)
+        curves.to_places(np.add(one, _part(op.first, here), out=one), other, places)
+        if not op.skips_variance:
+            _stretch(op, variance[part], table.stretches.take(places, out=one, mode="clip"))
+        if not op.inverted:
+            np.add(image[part], table.values.take(places, out=one, mode="clip"), out=image[part])
+    return 0
+
+
+@apply.register
+def _piecewise(
+    op: ops.Piecewise, image: Float32, mask: Mask, variance: Float32, rows: slice, scratch: Float32
+) -> int:
+    table, scale = op.table, np.float32(op.table.scale)
+    if op.inverted:
+        curves.invert_lines(table, _part(op.first, rows), image)
+    low, high = np.float32(table.start - 1), np.float32(table.start + table.length)
+    for part, one, other, places in curves.in_chunks(image.shape, scratch):
+        here = slice(rows.start + part.start, rows.start + part.stop)
+        np.clip(np.multiply(image[part], scale, out=one), low, high, out=one)
+        np.add(np.floor(one, out=one), _part(op.first, here), out=one)
+        curves.to_places(one, other, places)
+        table.slopes.take(places, out=one, mode="clip")
+        if not op.inverted:
+            np.multiply(image[part], one, out=image[part])
+            np.add(image[part], table.intercepts.take(places, out=other, mode="clip"), out=image[part])
+        if not op.skips_variance:
+            _stretch(op, variance[part], one)
+    return 0
+
+
+@apply.register
+def _count_outside(
+    op: ops.CountOutside, image: Float32, mask: Mask, variance: Float32, rows: slice, scratch: Float32
+) -> int:
+    low, high = np.float32(op.low), np.float32(op.high)
+    shifted = np.add(image, np.float32(op.offset), out=_like(scratch, image))
+    if shifted.min() > low and shifted.max() < high:
+        return 0
+    return shifted.size - int(np.count_nonzero((shifted > low) & (shifted < high)))
 
 
 @apply.register

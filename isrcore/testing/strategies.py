@@ -45,6 +45,7 @@ from isrcore.kernels.ops import (
 from isrcore.registry import Registry
 from isrcore.testing import brighter_fatter
 from isrcore.testing.crosstalk import crosstalks
+from isrcore.testing.linearity import curve_ops, linearizers, polynomials
 from isrcore.testing.optics import transmission_curves
 from isrcore.transmission import PARTS
 
@@ -286,6 +287,7 @@ _TABLES: Mapping[str, Callable[[Detector], st.SearchStrategy[Any]]] = {
     **{f"{part}Transmission": lambda detector: transmission_curves() for part in PARTS},
     "bfGains": brighter_fatter.gains,
     "bfKernel": brighter_fatter.kernels,
+    "linearizer": linearizers,
 }
 
 
@@ -333,13 +335,17 @@ def operands(shape: tuple[int, int], centre: float, spread: float) -> st.SearchS
 
 
 def invertible_ops(shape: tuple[int, int]) -> st.SearchStrategy[Arithmetic]:
-    """`Affine`, `Subtract` and `Divide` on a rectangle of ``shape``, forwards, on finite operands."""
+    """`Affine`, `Subtract`, `Divide` and `Polynomial` on a rectangle of ``shape``, forwards.
+
+    Operands are finite.
+    """
     frame, scale = masked_images(shape, spoiled=False), st.just(1.0) | st.floats(0.1, 10.0)
     flat = st.builds(_as_flat, masked_images(shape, spoiled=False))
     return st.one_of(
         st.builds(Affine, operands(shape, 1.5, 0.1), operands(shape, 0.0, 50.0)),
         st.builds(Subtract, frame, scale),
         st.builds(Divide, flat, scale),
+        polynomials(shape),
     )
 
 
@@ -364,6 +370,7 @@ def ops(shape: tuple[int, int]) -> st.SearchStrategy[Op]:
     flagged = st.lists(boxes(shape, 1), max_size=4).map(tuple)
     return st.one_of(
         arithmetic,
+        curve_ops(shape),
         st.builds(SetVariance, operands(shape, 1.5, 0.1), operands(shape, 4.0, 0.5), planes),
         st.builds(FlagAbove, operands(shape, 100.0, 50.0), bits),
         st.builds(FlagNonFinite, bits),
@@ -441,6 +448,7 @@ _SETTINGS: Mapping[str, st.SearchStrategy[Any]] = {
     "overscan.biasJump.location": st.integers(1, 3),
     "overscan.doParallel": st.booleans(),
     "overscan.fitType": _FITS,
+    "linearity.scaleVariance": st.booleans(),
     "overscan.isInt": st.booleans(),
     "overscan.leadingColumnsToSkip": st.integers(0, 1),
     # Two different pixels lie 1.35 of their width from their median each: fewer would leave a row none.

@@ -17,6 +17,7 @@ from isrcore_standard.gains import Gains
 from isrcore_standard.illumination import Illumination
 from isrcore_standard.interpolation import Interpolation
 from isrcore_standard.levels import Levels
+from isrcore_standard.linearity import Linearity, LinearityMeasurement
 from isrcore_standard.masking import Masking
 from isrcore_standard.nan_flags import NanFlags
 from isrcore_standard.overscan import Overscan
@@ -51,6 +52,8 @@ __all__ = [
     "Illumination",
     "Interpolation",
     "Levels",
+    "Linearity",
+    "LinearityMeasurement",
     "Masking",
     "NanFlags",
     "Overscan",
@@ -90,6 +93,7 @@ def isr_steps() -> list[type[Step]]:
         Interpolation,
         Levels,
         Masking,
+        Linearity,
         NanFlags,
         Overscan,
         Saturation,

@@ -16,6 +16,7 @@ from isrcore import (
     FlagBoxes,
     MaskedImage,
     NotInvertible,
+    Polynomial,
     SetVariance,
     Subtract,
 )
@@ -34,6 +35,9 @@ def applied(op, pixels):
 
 def unit_in_last_place(op, before, after):
     """That of the largest number met on the way, in the unit of the image."""
+    if isinstance(op, Polynomial):
+        # Slopes are 0.8 and more.
+        return np.spacing(np.maximum(abs(before.image), abs(after.image))) / 0.8
     scale = np.float32(op.scale)
     if isinstance(op, Subtract):
         made = [(before.image, 1.0), (after.image, 1.0), (op.frame.image * scale, 1.0)]
@@ -45,7 +49,7 @@ def unit_in_last_place(op, before, after):
 
 
 def largest_variance(op, before, after):
-    if isinstance(op, Affine):
+    if isinstance(op, Affine | Polynomial):
         return before.variance
     if isinstance(op, Subtract):
         return after.variance

@@ -1,6 +1,7 @@
 """Law: with k times the counts per electron everywhere, electrons and their variances stay the same.
 
-k is a power of two, so that no rounding changes. Integer medians are left out: they count in adu.
+k is a power of two, so that no rounding changes. Integer medians and lookup tables are left out: they count
+in adu.
 """
 
 from __future__ import annotations
@@ -11,11 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import isrcore_standard
-from isrcore import Detector, Exposure, IsrTask, MaskedImage, Registry
+from isrcore import Detector, Exposure, IsrTask, LinearityCurve, MaskedImage, Registry
 from isrcore.testing import strategies
 from isrcore.testing.contracts import check_same
+from isrcore.testing.linearity import linearizers
 
 REGISTRY = Registry({"standard": isrcore_standard})
+CURVES = ["Proportional", "Squared", "Polynomial", "Spline", "DoubleSpline"]
 
 
 def rescaled_detector(detector, k):
@@ -36,6 +39,20 @@ def rescaled(exposure, k):
         pixels=attrs.evolve(pixels, image=image, variance=variance),
         detector=rescaled_detector(exposure.detector, k),
     )
+
+
+def rescaled_curve(curve, k):
+    """The curve whose pixels and corrections are k times as large."""
+    if curve.type in ("Squared", "Polynomial"):
+        return LinearityCurve(curve.type, [c / k ** (i + 1) for i, c in enumerate(curve.coeffs)], curve.box)
+    counts = 2 if curve.type == "DoubleSpline" else 0
+    values = [number * k for number in curve.coeffs[counts:]]
+    return LinearityCurve(curve.type, [*curve.coeffs[:counts], *values], curve.box)
+
+
+def rescaled_linearizer(linearizer, k):
+    curves = {name: rescaled_curve(curve, k) for name, curve in linearizer.amplifiers.items()}
+    return attrs.evolve(linearizer, amplifiers=curves)
 
 
 def rescaled_config(config, k):
@@ -63,6 +80,8 @@ def test_electrons_do_not_depend_on_counts_per_electron(data, k):
     frames["crosstalk"] = rescaled_crosstalk(inputs["crosstalk"], k)
     if inputs["bfGains"]:
         frames["bfGains"] = {name: gain / k for name, gain in inputs["bfGains"].items()}
+    inputs["linearizer"] = data.draw(linearizers(exposure.detector, ["None", *CURVES]))
+    frames["linearizer"] = rescaled_linearizer(inputs["linearizer"], k)
     first = IsrTask(config=rescaled_config(config, 1), registry=REGISTRY).run(exposure, **inputs).exposure
     task = IsrTask(config=rescaled_config(config, k), registry=REGISTRY)
     second = task.run(rescaled(exposure, k), **{**inputs, **frames}).exposure
