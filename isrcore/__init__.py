@@ -8,6 +8,7 @@ from isrcore.calibrations import CalibrationChoice, CalibrationError, Calibratio
 from isrcore.camera import Amplifier, Camera, CameraError, Detector, Filter
 from isrcore.config import Config, ConfigError, field, section, subconfig
 from isrcore.defects import Defects, DefectsError
+from isrcore.deferred_charge import DeferredCharge, DeferredChargeError, SerialTransfer
 from isrcore.exposure import Exposure, HistoryEntry, VisitInfo
 from isrcore.fits import (
     FitsError,
@@ -23,6 +24,7 @@ from isrcore.geometry import Box, Gather, GeometryError, Section
 from isrcore.hookspecs import hookimpl
 from isrcore.image import MaskedImage, MaskPlaneError, MaskPlanes
 from isrcore.isr import IsrConfig, IsrTask, default_config, isr_config
+from isrcore.kernels.bands import map_bands, row_bands
 from isrcore.kernels.ops import (
     Affine,
     Divide,
@@ -76,6 +78,8 @@ __all__ = [
     "ConfigError",
     "Defects",
     "DefectsError",
+    "DeferredCharge",
+    "DeferredChargeError",
     "Detector",
     "Divide",
     "Exposure",
@@ -118,6 +122,7 @@ __all__ = [
     "RegistryError",
     "Runs",
     "Section",
+    "SerialTransfer",
     "SetVariance",
     "Simulated",
     "Simulation",
@@ -143,6 +148,7 @@ __all__ = [
     "hookimpl",
     "isr_config",
     "make_thumbnail",
+    "map_bands",
     "pointing_cards",
     "random_generator",
     "read_config",
@@ -151,6 +157,7 @@ __all__ = [
     "read_provenance",
     "read_sections",
     "reading_order",
+    "row_bands",
     "section",
     "simulate",
     "statistics",

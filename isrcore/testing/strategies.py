@@ -42,6 +42,7 @@ from isrcore.kernels.ops import (
     Subtract,
 )
 from isrcore.registry import Registry
+from isrcore.testing.registers import deferred_charges
 
 #: Kinds of calibration frames that `frames` makes.
 FRAME_KINDS = ("bias", "dark", "flat")
@@ -240,7 +241,9 @@ def calibrations_for(draw: st.DrawFn, detector: Detector) -> dict[str, Any]:
 
 
 #: What makes calibrations that are no single frames, by kind.
-_TABLES: Mapping[str, Callable[[Detector], st.SearchStrategy[Any]]] = {}
+_TABLES: Mapping[str, Callable[[Detector], st.SearchStrategy[Any]]] = {
+    "deferredCharge": deferred_charges,
+}
 
 
 def _shifts(shape: tuple[int, int]) -> st.SearchStrategy[tuple[int, int]]:
@@ -363,6 +366,7 @@ _SETTINGS: Mapping[str, st.SearchStrategy[Any]] = {
     "assembly.doTrim": st.sampled_from([True, True, True, False]),
     "expectWcs": st.just(False),
     "doEmpiricalReadNoise": st.booleans(),
+    "deferredCharge.maxIter": st.integers(1, 20),
     "edges.numPixels": st.integers(0, 2),
     "flat.scalingType": st.sampled_from(["USER", "MEAN", "MEDIAN"]),
     "flat.userScale": st.floats(0.5, 2.0, width=32),

@@ -9,6 +9,7 @@ from isrcore_standard.bias import Bias
 from isrcore_standard.conversion import Conversion
 from isrcore_standard.dark import Dark
 from isrcore_standard.defect_flags import DefectFlags
+from isrcore_standard.deferred_charge import DeferredChargeCorrection, DeferredChargeMeasurement
 from isrcore_standard.edges import Edges
 from isrcore_standard.flat import Flat
 from isrcore_standard.gains import Gains
@@ -32,6 +33,8 @@ __all__ = [
     "Conversion",
     "Dark",
     "DefectFlags",
+    "DeferredChargeCorrection",
+    "DeferredChargeMeasurement",
     "Edges",
     "Flat",
     "Gains",
@@ -60,6 +63,7 @@ def isr_steps() -> list[type[Step]]:
         Conversion,
         Dark,
         DefectFlags,
+        DeferredChargeCorrection,
         Edges,
         Flat,
         Gains,
