@@ -1,6 +1,7 @@
 """The standard implementation of the vocabulary: one correction per file."""
 
 from isrcore import Step, hookimpl
+from isrcore_standard.amp_offset import AmpOffset, AmpOffsetMeasurement
 from isrcore_standard.amplifier_mask import AmplifierMask
 from isrcore_standard.assembly import Assembly
 from isrcore_standard.background import Background, BackgroundMeasurement
@@ -23,6 +24,8 @@ from isrcore_standard.trails import SaturationTrails
 from isrcore_standard.variance import Variance
 
 __all__ = [
+    "AmpOffset",
+    "AmpOffsetMeasurement",
     "AmplifierMask",
     "Assembly",
     "Background",
@@ -55,6 +58,7 @@ __all__ = [
 def isr_steps() -> list[type[Step]]:
     """Every standard correction."""
     return [
+        AmpOffset,
         AmplifierMask,
         Assembly,
         Background,
