@@ -40,6 +40,7 @@ from isrcore.kernels.ops import (
     Subtract,
 )
 from isrcore.kernels.tiled import Tiled
+from isrcore.ledger import Applied, apply_op
 from isrcore.mosaics import draw_focal_plane
 from isrcore.paths import PathsError, expand_paths
 from isrcore.pictures import Picture, PictureStyle, draw_exposure, write_png
@@ -68,6 +69,7 @@ __all__ = [
     "Affine",
     "AmpView",
     "Amplifier",
+    "Applied",
     "Box",
     "CalibrationChoice",
     "CalibrationError",
@@ -137,6 +139,7 @@ __all__ = [
     "TaskError",
     "Tiled",
     "VisitInfo",
+    "apply_op",
     "bin_image",
     "check_writable",
     "default_config",

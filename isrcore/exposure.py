@@ -16,6 +16,7 @@ from astropy.wcs import WCS
 from isrcore.camera import Detector
 from isrcore.frame_statistics import FrameStatistics
 from isrcore.image import Float32, Mask, MaskedImage, MaskPlanes, Pixels
+from isrcore.ledger import Applied
 
 #: Units an exposure can be in; empty = dimensionless, as normalised flats are.
 UNITS = ("adu", "electron", "")
@@ -68,7 +69,7 @@ class Exposure:
     ``facts`` are past-tense truths ("flat-fielded"), ``given`` those of them that held before isrcore saw
     the pixels, each with who made it true ("Elixir (IMRED_OP)"); ``measured`` maps a step's name to what it
     measured, by amplifier name; ``source`` says where the exposure came from and ``digest`` identifies its
-    content.
+    content. ``applied`` are the operations of the run at hand, in order; empty outside of a run.
     """
 
     pixels: MaskedImage
@@ -84,6 +85,7 @@ class Exposure:
     source: str = ""
     digest: str = ""
     given: Mapping[str, str] = attrs.field(factory=dict)
+    applied: tuple[Applied, ...] = ()
     _statistics: dict[frozenset[str], FrameStatistics] = attrs.field(factory=dict, init=False, repr=False)
 
     def __repr__(self) -> str:
@@ -158,8 +160,8 @@ class Exposure:
         return attrs.evolve(self, header=self.header.copy(), measured=dict(self.measured))
 
     def clone(self) -> Exposure:
-        """A copy with pixels of its own."""
-        return attrs.evolve(self.share(), pixels=self.pixels.copy())
+        """A copy with pixels of its own, in no run."""
+        return attrs.evolve(self.share(), pixels=self.pixels.copy(), applied=())
 
     def to_ccddata(self) -> CCDData:
         """As `astropy.nddata.CCDData`: data, boolean mask (any plane), variance, unit, WCS, header.

@@ -21,7 +21,8 @@ from isrcore_standard.overscan import Overscan, OverscanMeasurement
 from isrcore_standard.saturation import Saturation
 from isrcore_standard.suspect import Suspect
 from isrcore_standard.trails import SaturationTrails
-from isrcore_standard.variance import Variance
+from isrcore_standard.variance import Variance, VarianceMeasurement
+from isrcore_standard.variance_budget import VarianceBudget, VarianceBudgetMeasurement
 
 __all__ = [
     "AmpOffset",
@@ -50,6 +51,9 @@ __all__ = [
     "SaturationTrails",
     "Suspect",
     "Variance",
+    "VarianceBudget",
+    "VarianceBudgetMeasurement",
+    "VarianceMeasurement",
     "isr_steps",
 ]
 
@@ -79,4 +83,5 @@ def isr_steps() -> list[type[Step]]:
         SaturationTrails,
         Suspect,
         Variance,
+        VarianceBudget,
     ]
