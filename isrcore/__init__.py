@@ -11,6 +11,7 @@ from isrcore.cmdline_task import CmdLineTask
 from isrcore.config import Config, ConfigError, field, section, subconfig
 from isrcore.crosstalk import Crosstalk, CrosstalkError, CrosstalkMatrix
 from isrcore.defects import Defects, DefectsError
+from isrcore.deferred_charge import DeferredCharge, DeferredChargeError, SerialTransfer
 from isrcore.exposure import Exposure, HistoryEntry, VisitInfo
 from isrcore.fits import (
     FitsError,
@@ -48,6 +49,7 @@ from isrcore.kernels.ops import (
 )
 from isrcore.kernels.tables import LineTable, LookupTable
 from isrcore.kernels.tiled import Tiled
+from isrcore.ledger import Applied, apply_op
 from isrcore.linearity import LinearityCurve, Linearizer, LinearizerError
 from isrcore.mosaics import draw_focal_plane
 from isrcore.paths import PathsError, expand_paths
@@ -81,6 +83,7 @@ __all__ = [
     "Affine",
     "AmpView",
     "Amplifier",
+    "Applied",
     "Box",
     "BrighterFatterError",
     "BrighterFatterKernel",
@@ -100,6 +103,8 @@ __all__ = [
     "DatasetExistsError",
     "Defects",
     "DefectsError",
+    "DeferredCharge",
+    "DeferredChargeError",
     "Detector",
     "Divide",
     "Exposure",
@@ -152,6 +157,7 @@ __all__ = [
     "Repository",
     "Runs",
     "Section",
+    "SerialTransfer",
     "SetVariance",
     "Simulated",
     "Simulation",
@@ -170,6 +176,7 @@ __all__ = [
     "TransmissionError",
     "VisitInfo",
     "ZeroPoint",
+    "apply_op",
     "bin_image",
     "check_writable",
     "default_config",

@@ -17,6 +17,7 @@ from isrcore.camera import Detector
 from isrcore.focal_plane import Coordinates
 from isrcore.frame_statistics import FrameStatistics
 from isrcore.image import Float32, Mask, MaskedImage, MaskPlanes, Pixels
+from isrcore.ledger import Applied
 from isrcore.transmission import SystemTransmission
 from isrcore.zero_point import ZeroPoint
 
@@ -86,7 +87,8 @@ class Exposure:
     measured, by amplifier name; ``source`` says where the exposure came from and ``digest`` identifies its
     content. ``valid_polygon`` (n, 2) are the corners x, y of the part that light reaches, in pixels of the
     trimmed detector; ``transmission`` is what the light passed and ``zero_point`` what a count is worth in
-    flux. All three are None where nobody has said.
+    flux. All three are None where nobody has said. ``applied`` are the operations of the run at hand, in
+    order; empty outside of a run.
     """
 
     pixels: MaskedImage
@@ -105,6 +107,7 @@ class Exposure:
     valid_polygon: Coordinates | None = attrs.field(default=None, converter=_as_polygon)
     transmission: SystemTransmission | None = None
     zero_point: ZeroPoint | None = None
+    applied: tuple[Applied, ...] = ()
     _statistics: dict[frozenset[str], FrameStatistics] = attrs.field(factory=dict, init=False, repr=False)
 
     def __repr__(self) -> str:
@@ -179,8 +182,8 @@ class Exposure:
         return attrs.evolve(self, header=self.header.copy(), measured=dict(self.measured))
 
     def clone(self) -> Exposure:
-        """A copy with pixels of its own."""
-        return attrs.evolve(self.share(), pixels=self.pixels.copy())
+        """A copy with pixels of its own, in no run."""
+        return attrs.evolve(self.share(), pixels=self.pixels.copy(), applied=())
 
     def to_ccddata(self) -> CCDData:
         """As `astropy.nddata.CCDData`: data, boolean mask (any plane), variance, unit, WCS, header.

@@ -244,7 +244,7 @@ class IsrTask(Retrieval):
         for segment in planned.segments:
             snapshots.before(segment, exposure)
             owns = exposure.image is not given.image
-            conditions = Conditions(self.executor, self._memory, in_place=owns)
+            conditions = Conditions(self.executor, self._memory, owns, keeps_operations=True)
             run_segment(segment, exposure, calibrations, conditions)
             if self.registry.has_observers:
                 self.registry.after_step(segment.steps[-1].spec.name, exposure)
@@ -253,7 +253,7 @@ class IsrTask(Retrieval):
         snapshots.finish(exposure)
         self.debugView(exposure, AFTER_ALL)
         # From here on its facts are the product's own: doing anything again is refused.
-        exposure.given = {}
+        exposure.given, exposure.applied = {}, ()
         if self.config.expectWcs and exposure.wcs is None:
             self.log.warning("%s has no WCS", exposure.label)
         return Struct(exposure=exposure, outputExposure=exposure, **snapshots.as_dict())

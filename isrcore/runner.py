@@ -21,6 +21,7 @@ from isrcore.kernels.memory import PlanePool
 from isrcore.kernels.ops import Divide, SetVariance, Subtract
 from isrcore.kernels.reference import Placed, Work, execute
 from isrcore.kernels.tiled import Executor
+from isrcore.ledger import Applied
 from isrcore.plan import PlannedStep, Segment
 from isrcore.step import AmpView, GatherStep, PixelStep, Step
 
@@ -31,12 +32,15 @@ class Conditions:
 
     ``in_place`` lets a segment write the pixels the exposure came with, if they are float32 already and
     nothing moves; otherwise it gets new ones from ``memory``. ``amplifiers`` restricts pixel steps to some.
+    With ``keeps_operations`` the exposure keeps those on image and variance, and with them the calibrations,
+    for later steps.
     """
 
     executor: Executor
     memory: PlanePool
     in_place: bool = False
     amplifiers: frozenset[str] | None = None
+    keeps_operations: bool = False
 
 
 def run_segment(
@@ -112,6 +116,8 @@ class _Pass:
     def run(self) -> None:
         """Measure and collect, then execute, then hand the exposure its new pixels."""
         self._prepare()
+        if self.conditions.keeps_operations:
+            self.exposure.applied += tuple(self._applied())
         work = self._work()
         counts = self.conditions.executor(work)
         for index, planned in enumerate(self.segment.steps):
@@ -136,9 +142,18 @@ class _Pass:
             elif isinstance(planned.step, PixelStep):
                 self._collect(index, planned, planned.step)
 
+    def _applied(self) -> Iterator[Applied]:
+        """What happens to image and variance, and whose doing it is."""
+        for (owner, _), placed in self.placed:
+            if not placed.op.keeps_image or isinstance(placed.op, SetVariance):
+                yield Applied(self.segment.steps[owner].spec.name, placed.op, placed.box)
+
     def _move(self, step: GatherStep) -> None:
         """Take the pixels to another geometry; operations so far go with them."""
         self.gathers = step.gathers(self.exposure.detector)
+        applied = self.exposure.applied
+        before = ((one.step, Placed(one.op, one.box).through(g)) for one in applied for g in self.gathers)
+        self.exposure.applied = tuple(Applied(name, p.op, p.box) for name, p in before if p is not None)
         moved = ((owner, p.through(gather)) for owner, p in self.placed for gather in self.gathers)
         self.placed = [(owner, p) for owner, p in moved if p is not None]
         self.exposure.detector, self.shape = step.target(self.exposure.detector)

@@ -51,6 +51,8 @@ class Readout:
     ``jump_row`` on ``jump`` adu more; the raw column x of nx gets column_drift·cos(πx/nx). A pixel holds at
     most ``full_well`` electron, the rest spills along its column. The converter rounds to the nearest adu and
     stops at 0 and ``converter_max``. Without ``has_noise`` there is neither photon nor read noise.
+    ``offsets`` by amplifier name (0 for others) is what no calibration knows of: it is added where
+    ``ampOffset`` would take it out, in the unit that the image has there.
     """
 
     level: float | Mapping[str, float] = 1000.0
@@ -62,10 +64,15 @@ class Readout:
     full_well: float = math.inf
     converter_max: int = attrs.field(default=65535, validator=attrs.validators.in_(range(1, 65536)))
     has_noise: bool = True
+    offsets: Mapping[str, float] = attrs.field(factory=dict)
 
     def level_of(self, amplifier: str) -> float:
         """The pedestal of an amplifier, adu. Raises KeyError when levels are given for others only."""
         return self.level[amplifier] if isinstance(self.level, Mapping) else self.level
+
+    def offset_of(self, amplifier: str) -> float:
+        """The offset of an amplifier that no calibration knows of."""
+        return self.offsets.get(amplifier, 0.0)
 
 
 @attrs.frozen(eq=False)

@@ -47,6 +47,7 @@ from isrcore.testing import brighter_fatter
 from isrcore.testing.crosstalk import crosstalks
 from isrcore.testing.linearity import curve_ops, linearizers, polynomials
 from isrcore.testing.optics import transmission_curves
+from isrcore.testing.registers import deferred_charges
 from isrcore.transmission import PARTS
 
 # Calibration frames by kind: level, scatter and unit of their pixels.
@@ -288,6 +289,7 @@ _TABLES: Mapping[str, Callable[[Detector], st.SearchStrategy[Any]]] = {
     "bfGains": brighter_fatter.gains,
     "bfKernel": brighter_fatter.kernels,
     "linearizer": linearizers,
+    "deferredCharge": deferred_charges,
 }
 
 
@@ -431,6 +433,7 @@ _SETTINGS: Mapping[str, st.SearchStrategy[Any]] = {
     "crosstalk.minPixelToMask": st.floats(0.0, 50000.0, width=32),
     "expectWcs": st.just(False),
     "doEmpiricalReadNoise": st.booleans(),
+    "deferredCharge.maxIter": st.integers(1, 20),
     "edges.numPixels": st.integers(0, 2),
     "flat.scalingType": st.sampled_from(["USER", "MEAN", "MEDIAN"]),
     "flat.userScale": st.floats(0.5, 2.0, width=32),

@@ -1,6 +1,7 @@
 """The standard implementation of the vocabulary: one correction per file."""
 
 from isrcore import Step, hookimpl
+from isrcore_standard.amp_offset import AmpOffset, AmpOffsetMeasurement
 from isrcore_standard.amplifier_mask import AmplifierMask
 from isrcore_standard.assembly import Assembly
 from isrcore_standard.background import Background, BackgroundMeasurement
@@ -11,6 +12,7 @@ from isrcore_standard.conversion import Conversion
 from isrcore_standard.crosstalk import CrosstalkCorrection, CrosstalkMeasurement
 from isrcore_standard.dark import Dark
 from isrcore_standard.defect_flags import DefectFlags
+from isrcore_standard.deferred_charge import DeferredChargeCorrection, DeferredChargeMeasurement
 from isrcore_standard.edges import Edges
 from isrcore_standard.flat import Flat
 from isrcore_standard.gains import Gains
@@ -27,11 +29,14 @@ from isrcore_standard.stray_light import StrayLight, StrayLightMeasurement
 from isrcore_standard.suspect import Suspect
 from isrcore_standard.trails import SaturationTrails
 from isrcore_standard.transmission import Transmission
-from isrcore_standard.variance import Variance
+from isrcore_standard.variance import Variance, VarianceMeasurement
+from isrcore_standard.variance_budget import VarianceBudget, VarianceBudgetMeasurement
 from isrcore_standard.vignette import Vignette, VignetteMeasurement
 from isrcore_standard.zero_point import RoughZeroPoint
 
 __all__ = [
+    "AmpOffset",
+    "AmpOffsetMeasurement",
     "AmplifierMask",
     "Assembly",
     "Background",
@@ -46,6 +51,8 @@ __all__ = [
     "CrosstalkMeasurement",
     "Dark",
     "DefectFlags",
+    "DeferredChargeCorrection",
+    "DeferredChargeMeasurement",
     "Edges",
     "Flat",
     "Gains",
@@ -66,6 +73,9 @@ __all__ = [
     "Suspect",
     "Transmission",
     "Variance",
+    "VarianceBudget",
+    "VarianceBudgetMeasurement",
+    "VarianceMeasurement",
     "Vignette",
     "VignetteMeasurement",
     "isr_steps",
@@ -76,6 +86,7 @@ __all__ = [
 def isr_steps() -> list[type[Step]]:
     """Every standard correction."""
     return [
+        AmpOffset,
         AmplifierMask,
         Assembly,
         Background,
@@ -86,6 +97,7 @@ def isr_steps() -> list[type[Step]]:
         CrosstalkCorrection,
         Dark,
         DefectFlags,
+        DeferredChargeCorrection,
         Edges,
         Flat,
         Gains,
@@ -104,4 +116,5 @@ def isr_steps() -> list[type[Step]]:
         Variance,
         Vignette,
         RoughZeroPoint,
+        VarianceBudget,
     ]

@@ -13,6 +13,7 @@ from isrcore import (
     Config,
     Exposure,
     FlagNonPositiveVariance,
+    Measurement,
     Op,
     PixelStep,
     SetVariance,
@@ -33,6 +34,13 @@ class VarianceConfig(Config):
     )
 
 
+@attrs.frozen(eq=False)
+class VarianceMeasurement(Measurement):
+    """The read noise's part of every variance of an amplifier, adu²."""
+
+    read_noise: float
+
+
 class Variance(PixelStep):
     """V = I/g + (RN/g)² + V_overscan + V_bias, in adu², gain g in electron/adu, read noise RN in electron.
 
@@ -47,10 +55,13 @@ class Variance(PixelStep):
         """BAD is only set when negative variances are flagged."""
         return self.spec if self.config.maskNegative else attrs.evolve(self.spec, planes=frozenset())
 
+    def measure(self, view: AmpView) -> VarianceMeasurement:
+        """The variance of a pixel without light."""
+        return VarianceMeasurement((self._read_noise(view) / view.amplifier.gain) ** 2)
+
     def ops(self, view: AmpView) -> Iterator[Op]:
         """Set, then flag what cannot be."""
-        gain = view.amplifier.gain
-        pixel_variance = (self._read_noise(view) / gain) ** 2
+        gain, pixel_variance = view.amplifier.gain, view.measurement.read_noise
         overscan = view.measured("overscan")
         first, *others = (0.0,) if overscan is None else overscan.level_variances(view, pixel_variance)
         yield SetVariance(gain, pixel_variance + first, (*others, *self._planes(view)))

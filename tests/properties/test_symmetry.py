@@ -49,7 +49,7 @@ def test_a_mirrored_frame_gives_the_mirrored_result(drawn, mirror):
     config, exposure, inputs = drawn
     if mirror.is_transposed:
         # These work along rows.
-        config.doInterpolate = config.doWidenSaturationTrails = False
+        config.doInterpolate = config.doWidenSaturationTrails = config.doDeferredCharge = False
     # A mirrored detector has no place in a focal plane that is not mirrored too.
     config.doVignette = False
     task = IsrTask(config=config, registry=REGISTRY)
