@@ -18,6 +18,7 @@ from isrcore.focal_plane import Coordinates
 from isrcore.frame_statistics import FrameStatistics
 from isrcore.image import Float32, Mask, MaskedImage, MaskPlanes, Pixels
 from isrcore.ledger import Applied
+from isrcore.runs import Runs
 from isrcore.transmission import SystemTransmission
 from isrcore.zero_point import ZeroPoint
 
@@ -158,15 +159,18 @@ class Exposure:
         """How messages name this exposure."""
         return f"{self.source or 'exposure in memory'} (detector {self.detector.name!r})"
 
-    def statistics(self, *ignored: str, threads: int = 1) -> FrameStatistics:
+    def statistics(self, *ignored: str, threads: int = 1, flagged: Runs | None = None) -> FrameStatistics:
         """Robust statistics of the pixels without these planes, found once for all who ask.
 
         Whoever changes pixels calls `forget_statistics`, as every segment of a run does. ``threads`` look at
-        the frame.
+        the frame. Who has found the runs of all pixels with these planes gives them as ``flagged``, and the
+        mask is not looked through again.
         """
         key = frozenset(ignored)
         if key not in self._statistics:
-            self._statistics[key] = FrameStatistics(self.pixels, *sorted(key), threads=threads)
+            self._statistics[key] = FrameStatistics(
+                self.pixels, *sorted(key), threads=threads, flagged=flagged
+            )
         return self._statistics[key]
 
     def forget_statistics(self, *changed: str) -> None:

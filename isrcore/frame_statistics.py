@@ -9,7 +9,9 @@ wrong the plain functions of `isrcore.statistics` answer, so no result depends o
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections.abc import Callable
+from functools import partial
 
 import attrs
 import numpy as np
@@ -17,10 +19,11 @@ import numpy.typing as npt
 
 from isrcore.image import Float32, Mask, MaskedImage
 from isrcore.kernels.bands import map_bands, row_bands
+from isrcore.runs import Runs, reading_order
 from isrcore.statistics import SIGMA_PER_IQR, ClippedStatistics, clipped, mean
 
 Float64 = npt.NDArray[np.float64]
-Flags = npt.NDArray[np.bool_]
+Places = npt.NDArray[np.int64]
 
 _FRACTIONS = (0.25, 0.5, 0.75)
 
@@ -28,19 +31,20 @@ _FRACTIONS = (0.25, 0.5, 0.75)
 _SMALL = 1 << 15
 
 # Every sixteenth pixel is sampled, up to a number whose sorting costs less than reading the frame.
-_SPACING, _LARGEST_SAMPLE = 16, 1 << 16
+_SPACING, _LARGEST_SAMPLE = 16, 1 << 17
 _SMALLEST_SAMPLE = 256
 
-# A band, with what is computed of it, fits a cache of 1 MB to 2 MB.
-_BAND = 1 << 16
+# Large enough that the time goes into pixels, not into calls; a band still fits a cache.
+_BAND = 1 << 17
 
 # Short enough that no BLAS spreads one product over threads.
 _BLOCK = 1 << 13
 
 _RANGE = np.finfo(np.float32).min, np.finfo(np.float32).max
 
-# A forecast is wrong once in some thousand frames, and that costs time only.
-_RANK_SIGMAS, _LIMIT_SIGMAS = 4.0, 6.0
+# A forecast is wrong for one frame in a hundred; then one with twice the margins is tried.
+_RANK_SIGMAS, _LIMIT_SIGMAS = 3.0, 6.0
+_MARGINS = 1.0, 2.0
 
 
 class FrameStatistics:
@@ -55,8 +59,11 @@ class FrameStatistics:
     the sigma: large frames are summed in another order.
     """
 
-    def __init__(self, pixels: MaskedImage, *ignored: str, threads: int = 1) -> None:
-        self._pixels, self._ignored, self._threads = pixels, ignored, threads
+    def __init__(
+        self, pixels: MaskedImage, *ignored: str, threads: int = 1, flagged: Runs | None = None
+    ) -> None:
+        """Remember the pixels; ``flagged`` are the runs of those with the planes, where they are known."""
+        self._pixels, self._ignored, self._threads, self._flagged = pixels, ignored, threads, flagged
         self._found: dict[tuple[float, int], ClippedStatistics] = {}
 
     @property
@@ -81,9 +88,9 @@ class FrameStatistics:
         """
         key = num_sigma, num_iterations
         if key not in self._found:
-            image, mask, bits = self._pixels.image, self._pixels.mask, self._bits()
-            found = _clipped_in_bands(image, mask, bits, *key, self._threads)
-            self._found[key] = found or clipped(image, *key, ignore=mask & bits != 0)
+            found = self._clipped_in_bands(*key)
+            ignore = None if found else self._pixels.mask & self._bits() != 0
+            self._found[key] = found or clipped(self._pixels.image, *key, ignore=ignore)
         return self._found[key]
 
     def _bits(self) -> np.int32:
@@ -91,29 +98,35 @@ class FrameStatistics:
         planes = self._pixels.planes
         return np.int32(planes.value(*(name for name in self._ignored if name in planes.bits)))
 
-
-def _clipped_in_bands(
-    image: npt.NDArray[np.float32],
-    mask: Mask,
-    bits: np.int32,
-    num_sigma: float,
-    num_iterations: int,
-    threads: int,
-) -> ClippedStatistics | None:
-    """`clipped` of a large float32 frame; None where that is better done directly."""
-    if image.dtype != np.float32 or image.size < _SMALL or not num_sigma >= 0:
+    def _clipped_in_bands(self, num_sigma: float, num_iterations: int) -> ClippedStatistics | None:
+        """`clipped` of a large float32 frame; None where that is better done directly."""
+        image, mask, bits = self._pixels.image, self._pixels.mask, self._bits()
+        if image.dtype != np.float32 or image.size < _SMALL or not num_sigma >= 0:
+            return None
+        sample = _sample(image, mask, bits)
+        for margin in _MARGINS:
+            forecast = _Forecast.of(sample, num_sigma, num_iterations, margin)
+            found = forecast and self._tally(forecast).clipped(num_sigma, num_iterations)
+            if found:
+                return found
         return None
-    forecast = _Forecast.of(_sample(image, mask, bits), num_sigma, num_iterations)
-    if forecast is None:
-        return None
-    rows = max(_BAND // image.shape[1], 1)
 
-    def make_look() -> Callable[[slice], _Band]:
-        counter = _Counter(forecast, bits, rows * image.shape[1])
-        return lambda band: counter.count(image[band].reshape(-1), mask[band].reshape(-1))
+    def _tally(self, forecast: _Forecast) -> _Zones:
+        """Look at all pixels."""
+        image = self._pixels.image
+        rows = max(_BAND // image.shape[1], 1)
 
-    bands = map_bands(row_bands(image.shape[0], rows), make_look, threads)
-    return _Zones.of(forecast, bands).clipped(num_sigma, num_iterations)
+        def make_look() -> Callable[[slice], _Band]:
+            counter, flagged = _Counter(forecast, rows * image.shape[1]), self._make_search(rows)
+            return lambda band: counter.count(image[band].reshape(-1), flagged(band))
+
+        return _Zones.of(forecast, map_bands(row_bands(image.shape[0], rows), make_look, self._threads))
+
+    def _make_search(self, rows: int) -> Callable[[slice], Places]:
+        """What finds the flagged pixels in bands of at most so many rows, counted from their first one."""
+        if self._flagged is not None:
+            return partial(_places_of, self._flagged)
+        return _Flags(self._pixels.mask, self._bits(), rows).find
 
 
 def _sample(image: Float32, mask: Mask, bits: np.int32) -> Float32:
@@ -122,9 +135,8 @@ def _sample(image: Float32, mask: Mask, bits: np.int32) -> Float32:
     # Otherwise a sample would see some columns only.
     while math.gcd(step, image.shape[1]) > 1:
         step += 1
-    place = np.divmod(np.arange(0, image.size, step), image.shape[1])
-    values = image[place]
-    return np.sort(values[np.isfinite(values) & (mask[place] & bits == 0)])
+    values, flags = (np.asarray(reading_order(plane)[::step]) for plane in (image, mask))
+    return np.sort(values[np.isfinite(values) & (flags & bits == 0)])
 
 
 @attrs.frozen(eq=False)
@@ -141,17 +153,19 @@ class _Forecast:
     is_aside: tuple[bool, ...]
 
     @classmethod
-    def of(cls, sample: Float32, num_sigma: float, num_iterations: int) -> _Forecast | None:
+    def of(cls, sample: Float32, num_sigma: float, num_iterations: int, margin: float) -> _Forecast | None:
         """What a sample in ascending order says; None when it is too small or in doubt."""
         if sample.size < _SMALLEST_SAMPLE:
             return None
         origin = float(sample[sample.size // 2])
-        low, high = _always_kept(sample.astype(np.float64) - origin, num_sigma, num_iterations)
+        low, high = _always_kept(sample.astype(np.float64) - origin, num_sigma, num_iterations, margin)
         if not -math.inf < low <= high < math.inf:
             return None
         limits = np.clip([origin + low, origin + high], *_RANGE).astype(np.float32)
         ends = np.nextafter(limits, np.float32(origin))
-        edges = np.array([ends[0], *(mark for f in _FRACTIONS for mark in _bracket(sample, f)), ends[1]])
+        edges = np.array(
+            [ends[0], *(mark for f in _FRACTIONS for mark in _bracket(sample, f, margin)), ends[1]]
+        )
         edges[2::2], edges[-1] = _beyond(edges[2::2]), _beyond(edges[-1])
         edges = np.maximum.accumulate(np.clip(edges, edges[0], edges[-1]))
         edges = np.array([-np.inf, *edges, np.inf], np.float32)
@@ -159,11 +173,13 @@ class _Forecast:
         return cls(origin, edges, (True, *is_aside[1:-1], True))
 
 
-def _always_kept(sample: Float64, num_sigma: float, num_iterations: int) -> tuple[float, float]:
+def _always_kept(
+    sample: Float64, num_sigma: float, num_iterations: int, margin: float
+) -> tuple[float, float]:
     """The range that all passes will keep, going by a sample in ascending order; NaN when in doubt."""
     first, centre, third = (sample[int(fraction * sample.size)] for fraction in _FRACTIONS)
     width, low, high = SIGMA_PER_IQR * (third - first), -math.inf, math.inf
-    error = _LIMIT_SIGMAS * (1 + num_sigma) / math.sqrt(sample.size)
+    error = margin * _LIMIT_SIGMAS * (1 + num_sigma) / math.sqrt(sample.size)
     for _ in range(num_iterations):
         reach = (num_sigma - error) * width
         low, high = max(low, centre - reach), min(high, centre + reach)
@@ -175,10 +191,10 @@ def _always_kept(sample: Float64, num_sigma: float, num_iterations: int) -> tupl
     return float(low), float(high)
 
 
-def _bracket(sample: Float32, fraction: float) -> tuple[np.float32, np.float32]:
+def _bracket(sample: Float32, fraction: float, margin: float) -> tuple[np.float32, np.float32]:
     """Pixels of a sample in ascending order between which a quantile of all pixels lies, almost surely."""
     last = sample.size - 1
-    error = _RANK_SIGMAS * math.sqrt(fraction * (1 - fraction) * sample.size) + 1
+    error = margin * _RANK_SIGMAS * math.sqrt(fraction * (1 - fraction) * sample.size) + 1
     return sample[max(int(fraction * last - error), 0)], sample[min(int(fraction * last + error) + 1, last)]
 
 
@@ -190,10 +206,10 @@ def _beyond(values: npt.NDArray[np.float32]) -> Float32:
 
 @attrs.frozen(eq=False)
 class _Band:
-    """Counts and sums of the pixels of some rows by zones, and the pixels that are set aside.
+    """Counts and sums of the good pixels of some rows by zones, and the pixels that are set aside.
 
-    ``beyond`` is how many good pixels, infinite ones included, lie above each zone whose pixels are only
-    counted.
+    ``size`` is how many are numbers, infinite ones included, and ``beyond`` how many of them lie above each
+    zone below the seventh whose pixels are only counted.
     """
 
     size: int
@@ -203,57 +219,82 @@ class _Band:
     squares: float
 
 
+def _places_of(runs: Runs, band: slice) -> Places:
+    """The pixels of those runs that are in a band, counted from its first one."""
+    origin, end = band.start * runs.shape[1], band.stop * runs.shape[1]
+    inside = runs[slice(*np.searchsorted(runs.start, [origin, end]))]
+    places: Places = inside.indices() - origin
+    return places
+
+
+class _Flags:
+    """Finds flagged pixels."""
+
+    def __init__(self, mask: Mask, bits: np.int32, rows: int) -> None:
+        """Prepare for bands of at most ``rows`` rows."""
+        self._mask, self._bits = mask, bits
+        self._masked = np.empty((rows, mask.shape[1]), np.int32)
+        self._is_flagged = np.empty(self._masked.shape, np.bool_)
+
+    def find(self, band: slice) -> Places:
+        """The pixels of a band with any of the bits set, counted from its first one."""
+        mask = self._mask[band]
+        masked = np.bitwise_and(mask, self._bits, out=self._masked[: mask.shape[0]])
+        return np.flatnonzero(np.not_equal(masked, 0, out=self._is_flagged[: mask.shape[0]]))
+
+
 class _Counter:
     """Looks at bands, one after the other."""
 
-    def __init__(self, forecast: _Forecast, bits: np.int32, largest: int) -> None:
+    def __init__(self, forecast: _Forecast, largest: int) -> None:
         """Prepare for bands of at most ``largest`` pixels."""
         self.forecast = forecast
-        self._bits = bits
         self._flags = np.empty((2, largest), np.bool_)
-        self._masked = np.empty(largest, np.int32)
         self._good = np.empty(largest, np.float32)
         self._offsets = np.zeros(-(-largest // _BLOCK) * _BLOCK)
         self._ones = np.ones(_BLOCK)
 
-    def count(self, values: Float32, mask: Mask) -> _Band:
-        """Count, set aside and sum the pixels of a band, given flat."""
-        values = self._without_bad(values, mask)
+    def count(self, values: Float32, bad: Places) -> _Band:
+        """Count, set aside and sum the pixels of a band, given flat, but for those at ``bad`` places."""
+        good = self._good[: values.size]
+        np.copyto(good, values)
+        good[bad] = np.nan
+        beyond, places = self._look(good)
+        aside = good[places]
+        first, last = self.forecast.edges[[1, -2]]
+        # The origin adds nothing to a sum of differences from it.
+        good[bad] = good[places[(aside < first) | (aside >= last)]] = self.forecast.origin
+        sums, squares = self._sums(good)
+        size = values.size - bad.size
+        if math.isnan(squares):
+            unknown = np.isnan(good)
+            size -= int(np.count_nonzero(unknown))
+            good[unknown] = self.forecast.origin
+            sums, squares = self._sums(good)
+        return _Band(size, beyond, aside, sums, squares)
+
+    def _look(self, values: Float32) -> tuple[npt.NDArray[np.int64], Places]:
+        """How many pixels are beyond the zones, and where those are that are set aside; NaN is neither."""
         counts = np.zeros(len(self.forecast.is_aside), np.int64)
         chosen, beyond = self._flags[:, : values.size]
         first, *others, last = self.forecast.edges[1:-1]
         is_aside = self.forecast.is_aside
-        # What is not beyond the first edge is in zone 0, which is set aside; NaN is too.
-        np.logical_not(np.greater_equal(values, first, out=beyond), out=chosen)
-        for zone, edge in enumerate((*others, last), 1):
+        np.less(values, first, out=chosen)
+        for zone, edge in enumerate(others, 1):
             np.greater_equal(values, edge, out=beyond)
             if not is_aside[zone]:
                 counts[zone] = np.count_nonzero(beyond)
             if is_aside[zone] != is_aside[zone + 1]:
                 np.logical_xor(chosen, beyond, out=chosen)
-        # Few and far between: places are quicker than flags, here and below.
-        places = np.flatnonzero(chosen)
-        aside = values[places]
-        sums = self._sum(values, places[~((aside >= first) & (aside < last))])
-        return _Band(values.size, counts, aside, *sums)
+        np.logical_xor(chosen, np.greater_equal(values, last, out=beyond), out=chosen)
+        # Few and far between: places are quicker than flags.
+        return counts, np.flatnonzero(chosen)
 
-    def _without_bad(self, values: Float32, mask: Mask) -> Float32:
-        """The values, with NaN where a pixel is bad."""
-        masked = np.bitwise_and(mask, self._bits, out=self._masked[: values.size])
-        places = np.flatnonzero(np.not_equal(masked, 0, out=self._flags[0, : values.size]))
-        if not places.size:
-            return values
-        good = self._good[: values.size]
-        np.copyto(good, values)
-        good[places] = np.nan
-        return good
-
-    def _sum(self, values: Float32, outside: npt.NDArray[np.intp]) -> tuple[float, float]:
-        """Add up differences from the origin and their squares; pixels outside differ by nothing."""
+    def _sums(self, values: Float32) -> tuple[float, float]:
+        """Add up differences from the origin and their squares."""
         offsets = self._offsets[: values.size]
         np.copyto(offsets, values)
         offsets -= self.forecast.origin
-        offsets[outside] = 0.0
         self._offsets[values.size :] = 0
         blocks = self._offsets.reshape(-1, _BLOCK)
         return float(np.vecdot(blocks, self._ones).sum()), float(np.vecdot(blocks, blocks).sum())
@@ -263,47 +304,45 @@ class _Counter:
 class _Zones:
     """All that is known of a frame once it is tallied.
 
-    ``members`` are the pixels of the zones that were set aside; ``starts`` is how many pixels lie below each
-    zone, the last how many there are.
+    ``aside`` are the pixels that were set aside, in ascending order, ``places`` where those of each zone
+    begin among them, and the last ones end; ``starts`` is how many pixels lie below each zone, the last how
+    many there are. Infinite pixels do not count.
     """
 
     forecast: _Forecast
-    members: dict[int, Float32]
-    starts: npt.NDArray[np.int64]
+    aside: Float32
+    places: list[int]
+    starts: list[int]
     sums: float
     squares: float
 
     @classmethod
     def of(cls, forecast: _Forecast, bands: list[_Band]) -> _Zones:
         """What the bands of all pixels say."""
-        aside = np.concatenate([band.aside for band in bands])
-        size = sum(band.size for band in bands)
-        beyond = np.sum([band.beyond for band in bands], axis=0)
-        finite = aside[np.flatnonzero(np.isfinite(aside))]
-        members, starts = {}, [0]
-        # Infinite pixels lie beyond every zone but do not count.
-        total = size - aside.size + finite.size + np.count_nonzero(aside == np.inf)
+        aside = np.sort(np.concatenate([band.aside for band in bands]))
+        beyond = np.sum([band.beyond for band in bands], axis=0).tolist()
+        places = np.searchsorted(aside, np.clip(forecast.edges, _RANGE[0], None)).tolist()
+        starts, total = [0], sum(band.size for band in bands) - places[0]
+        # Above the last zone that is counted all pixels are aside.
+        beyond[7] = aside.size - places[8]
         for zone, is_aside in enumerate(forecast.is_aside):
-            if is_aside:
-                low, high = forecast.edges[zone : zone + 2]
-                members[zone] = finite[np.flatnonzero((finite >= low) & (finite < high))]
-                starts.append(starts[-1] + members[zone].size)
-            else:
-                starts.append(int(total - beyond[zone]))
+            size = places[zone + 1] - places[zone]
+            starts.append(starts[zone] + size if is_aside else total - beyond[zone])
         sums, squares = (math.fsum(getattr(band, name) for band in bands) for name in ("sums", "squares"))
-        return cls(forecast, members, np.array(starts), sums, squares)
+        return cls(forecast, aside, places, starts, sums, squares)
 
     def clipped(self, num_sigma: float, num_iterations: int) -> ClippedStatistics | None:
         """The statistics; None when the forecast was wrong."""
         places = np.multiply(_FRACTIONS, self.starts[-1] - 1)
         ranks = places.astype(np.int64)
-        found = self._values_at(np.array([(self.starts[-1] - 1) // 2, *ranks, *(ranks + 1)]))
-        if found is None:
+        wanted = [(self.starts[-1] - 1) // 2, *ranks.tolist(), *(ranks + 1).tolist()]
+        found = np.array([self._value_at(rank) for rank in wanted])
+        if np.isnan(found).any():
             return None
         reference, lower, upper = float(found[0]), found[1:4] - found[0], found[4:] - found[0]
         first, middle, third = (lower + (places - ranks) * (upper - lower)).tolist()
         centre, width, kept = middle, SIGMA_PER_IQR * (third - first), 0
-        outer = np.concatenate([self.members[0], self.members[8]]).astype(np.float64) - reference
+        outer = np.concatenate([self._members(0), self._members(8)]).astype(np.float64) - reference
         for _ in range(num_iterations):
             moments = self._moments(outer, reference, centre, num_sigma * width)
             if moments is None:
@@ -311,17 +350,17 @@ class _Zones:
             kept, centre, width = moments
         return ClippedStatistics(reference + centre, width, reference + middle, kept)
 
-    def _values_at(self, ranks: npt.NDArray[np.int64]) -> Float64 | None:
-        """The pixels of these ranks; None when one was counted only."""
-        zones = np.searchsorted(self.starts, ranks, "right") - 1
-        low, high = (self.forecast.edges[zones + end] for end in (0, 1))
-        values = low.astype(np.float64)
-        if not (np.isin(zones, list(self.members)) | (_beyond(low) == high)).all():
-            return None
-        for zone in set(zones.tolist()) & set(self.members):
-            places = ranks[zones == zone] - self.starts[zone]
-            values[zones == zone] = np.partition(self.members[zone], np.unique(places))[places]
-        return values
+    def _members(self, zone: int) -> Float32:
+        """The pixels of a zone that were set aside, in ascending order."""
+        return self.aside[self.places[zone] : self.places[zone + 1]]
+
+    def _value_at(self, rank: int) -> float:
+        """The pixel of this rank; NaN when it was counted only."""
+        zone = bisect_right(self.starts, rank) - 1
+        if self.forecast.is_aside[zone]:
+            return float(self._members(zone)[rank - self.starts[zone]])
+        low, high = self.forecast.edges[zone : zone + 2]
+        return float(low) if _beyond(low) == high else math.nan
 
     def _moments(
         self, outer: Float64, reference: float, centre: float, limit: float
@@ -331,7 +370,7 @@ class _Zones:
         So do ``outer``, the pixels of the outermost zones. None when the limit is among pixels that were only
         counted, or when sums cancel.
         """
-        edges, inner = self.forecast.edges, int(self.starts[8] - self.starts[1])
+        edges, inner = self.forecast.edges, self.starts[8] - self.starts[1]
         ends = np.array([edges[1], np.nextafter(edges[8], np.float32(-np.inf))], np.float64) - reference
         if inner < 2 or not (np.abs(ends - centre) <= limit).all():
             return None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import attrs
@@ -18,7 +18,7 @@ _Numbers = npt.NDArray[np.int64]
 _BAND = 1 << 17
 
 # So many runs stay in cache with a few numbers for each; together they must not have too many pixels.
-_FEW_RUNS, _MANY_PIXELS = 1 << 13, 1 << 17
+_FEW_RUNS, _MANY_PIXELS = 1 << 15, 1 << 18
 
 # Runs of more pixels are quicker written one by one than pixel by pixel.
 _WIDE = 64
@@ -39,17 +39,22 @@ class Runs:
     @classmethod
     def of(cls, mask: Mask, bits: int, threads: int = 1) -> Runs:
         """The runs of pixels with any of ``bits`` set: one pass over the mask, in bands, by ``threads``."""
+        return cls.of_each(mask, (bits,), threads)[0]
+
+    @classmethod
+    def of_each(cls, mask: Mask, bits: Sequence[int], threads: int = 1) -> list[Runs]:
+        """As `of` for each of several values of bits, in the same pass."""
         ny, nx = mask.shape
         rows = max(1, _BAND // nx)
+        wanted = np.bitwise_or.reduce(np.array(bits, np.int32))
 
-        def make_look() -> Callable[[slice], _Numbers]:
-            flags = _Band(rows, nx)
-            return lambda band: flags.edges(mask[band], bits) + band.start * (nx + 1)
+        def make_look() -> Callable[[slice], tuple[_Numbers, Mask]]:
+            changes = _Changes(rows * nx, wanted)
+            return lambda band: changes.find(mask[band].reshape(-1), band.start * nx)
 
-        places = np.concatenate(map_bands(row_bands(ny, rows), make_look, threads))
-        # Rows were looked through with one unflagged pixel after each, so no run spans two.
-        places -= places // (nx + 1)
-        return cls(places[::2], places[1::2], (ny, nx))
+        found = map_bands(row_bands(ny, rows), make_look, threads)
+        places, flags = (np.concatenate(part) for part in zip(*found, strict=True))
+        return [cls(*_flagged(places, flags & one != 0, nx), (ny, nx)) for one in bits]
 
     def __len__(self) -> int:
         """Number of runs."""
@@ -100,10 +105,8 @@ class Runs:
 
         ``extra`` is one number, or one per run.
         """
-        pixels, row = reading_order(mask), self._row_start()
-        start = np.maximum(self.start - np.asarray(extra), row)
-        stop = np.minimum(self.stop + np.asarray(extra), row + self.shape[1])
-        for places in Runs(start, stop, self.shape)._places():
+        pixels = reading_order(mask)
+        for places in self._widened(extra)._places():
             pixels[places] = pixels[places] | np.int32(bits)
 
     def fill(self, plane: npt.NDArray[Any], value: float) -> None:
@@ -122,19 +125,35 @@ class Runs:
 
     def flag_near(self, mask: Mask, bits: int, radius: int) -> None:
         """Set ``bits`` within Manhattan distance ``radius``, in place: `footprints.grow` for few pixels."""
-        for rows in range(-radius, radius + 1):
-            moved = self._moved(rows)
-            if rows and len(moved):
-                # Along a column one run is above the other: each is flagged, and more, in its own row.
-                moved = moved[~self._has(moved)]
-            moved.flag(mask, bits, radius - abs(rows))
+        self.near(radius).flag(mask, bits)
 
-    def _has(self, others: Runs) -> npt.NDArray[np.bool_]:
-        """Which of other runs are among these."""
-        places = np.minimum(np.searchsorted(self.start, others.start), len(self) - 1)
-        found: npt.NDArray[np.bool_] = self.start[places] == others.start
-        found &= self.stop[places] == others.stop
-        return found
+    def near(self, radius: int) -> Runs:
+        """The runs of all pixels of the image within Manhattan distance ``radius``."""
+        moved = [self._moved(rows)._widened(radius - abs(rows)) for rows in range(-radius, radius + 1)]
+        return moved[0].union(*moved[1:])
+
+    def union(self, *others: Runs) -> Runs:
+        """The runs of all pixels of these and of others in the same image."""
+        # Those that overlap or touch are one from the first start to the last stop, wherever all that have
+        # started have stopped too; which belongs to which does not matter.
+        start, stop = (
+            np.sort(np.concatenate([getattr(runs, end) for runs in (self, *others)]), kind="stable")
+            for end in ("start", "stop")
+        )
+        is_apart = start[1:] > stop[:-1]
+        touching = np.flatnonzero(start[1:] == stop[:-1])
+        is_apart[touching] = start[1:][touching] % self.shape[1] == 0
+        apart = np.flatnonzero(is_apart)
+        return Runs(
+            start[np.append(0, apart + 1)[: start.size]], stop[np.append(apart, -1)[: start.size]], self.shape
+        )
+
+    def _widened(self, extra: npt.ArrayLike) -> Runs:
+        """The runs with ``extra`` more pixels at both ends, within their row; they may overlap."""
+        row = self._row_start()
+        start = np.maximum(self.start - np.asarray(extra), row)
+        stop = np.minimum(self.stop + np.asarray(extra), row + self.shape[1])
+        return Runs(start, stop, self.shape)
 
     def _moved(self, rows: int) -> Runs:
         """The runs a number of rows further up, without those that leave the image."""
@@ -143,23 +162,38 @@ class Runs:
         return Runs(self.start[stays] + by, self.stop[stays] + by, self.shape)
 
 
-class _Band:
-    """Flags of a few rows, with an unflagged pixel before the first and after every row."""
+class _Changes:
+    """Finds where flags change in a few rows."""
 
-    def __init__(self, rows: int, nx: int) -> None:
-        self._some = np.empty((rows, nx), np.int32)
-        self._flags = np.zeros(1 + rows * (nx + 1), np.bool_)
-        self._changes = np.empty(rows * (nx + 1), np.bool_)
+    def __init__(self, largest: int, bits: np.int32) -> None:
+        # With an unflagged pixel before the first and after the last.
+        self._flags = np.zeros(largest + 2, np.int32)
+        self._is_new = np.empty(largest + 1, np.bool_)
+        self._bits = bits
 
-    def edges(self, mask: Mask, bits: int) -> _Numbers:
-        """Where runs start and stop, alternately, counting the pixels between rows."""
-        ny, nx = mask.shape
-        some, size = self._some[:ny], ny * (nx + 1)
-        np.bitwise_and(mask, np.int32(bits), out=some)
-        np.not_equal(some, 0, out=self._flags[1 : size + 1].reshape(ny, nx + 1)[:, :nx])
-        np.not_equal(self._flags[1 : size + 1], self._flags[:size], out=self._changes[:size])
+    def find(self, mask: Mask, first: int) -> tuple[_Numbers, Mask]:
+        """Where flags differ from the pixel before, counting from ``first``, and what they are from there on.
+
+        The mask is given flat. After its last pixel there are none.
+        """
+        flags, is_new = self._flags[: mask.size + 2], self._is_new[: mask.size + 1]
+        np.bitwise_and(mask, self._bits, out=flags[1:-1])
+        flags[-1] = 0
         # Finding the set ones among booleans is several times as fast as among integers.
-        return np.flatnonzero(self._changes[:size])
+        places = np.flatnonzero(np.not_equal(flags[1:], flags[:-1], out=is_new))
+        return places + first, flags[1:][places]
+
+
+def _flagged(places: _Numbers, is_flagged: npt.NDArray[np.bool_], nx: int) -> tuple[_Numbers, _Numbers]:
+    """Start and stop of runs that are flagged from some places to the next ones, in rows of ``nx`` pixels."""
+    ends = places[np.flatnonzero(is_flagged != np.append(False, is_flagged[:-1]))]
+    start, stop = ends[::2], ends[1::2]
+    first, last = start // nx, (stop - 1) // nx
+    if (first == last).all():
+        return start, stop
+    cuts = nx * _indices(first + 1, last + 1)
+    start, stop = (np.sort(np.append(ends, cuts), kind="stable") for ends in (start, stop))
+    return start, stop
 
 
 def _indices(start: _Numbers, stop: _Numbers) -> _Numbers:

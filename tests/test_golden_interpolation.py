@@ -26,9 +26,9 @@ class WithLevel(Exposure):
 
     level: float | None = None
 
-    def statistics(self, *ignored, threads=1):
+    def statistics(self, *ignored, threads=1, flagged=None):
         if self.level is None:
-            return super().statistics(*ignored)
+            return super().statistics(*ignored, flagged=flagged)
         return SimpleNamespace(clipped=SimpleNamespace(mean=self.level, sigma=0.0))
 
 

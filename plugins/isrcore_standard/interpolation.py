@@ -95,13 +95,8 @@ class Interpolation(Step):
 
     def run(self, exposure: Exposure, calibrations: Calibrations) -> None:
         """Look through the mask; everything else touches flagged pixels and their neighbours only."""
-        if self._grows():
-            self._grow(exposure)
         planes = self._planes(exposure)
-        runs = Runs.of(exposure.mask, exposure.planes.value(*planes), self.threads)
-        # Detected stars do not show the level; steps that measure the sky ask for the same and share it.
-        ignored = () if self.config.fallbackIncludesFlagged else (*planes, "DETECTED")
-        level = _Level(exposure, ignored, self.threads)
+        runs, level = self._find(exposure, planes)
         if self.config.fallbackIncludesFlagged:
             level.found()
         patch = _Patch(exposure.pixels, level, weight_table(self.config.fwhm / FWHM_PER_SIGMA))
@@ -112,20 +107,36 @@ class Interpolation(Step):
         if done < runs.pixel_count:
             self.log.warning("%s has no good pixel to interpolate from", exposure.label)
 
-    def _grow(self, exposure: Exposure) -> None:
-        """Flag what is near saturated pixels like them."""
-        bits = exposure.planes.value(self._saturated())
-        saturated = Runs.of(exposure.mask, bits, self.threads)
+    def _find(self, exposure: Exposure, planes: list[str]) -> tuple[Runs, _Level]:
+        """The runs to replace, once saturated ones have grown, and the level of the frame."""
+        # Detected stars do not show the level; steps that measure the sky ask for the same and share it.
+        ignored = {*planes, "DETECTED"} & {*exposure.planes}
+        growing = [self._saturated()] if self._grows() else []
+        bits = [exposure.planes.value(*names) for names in (planes, ignored, growing)]
+        runs, flagged, saturated = Runs.of_each(exposure.mask, bits, self.threads)
+        is_same = runs.pixel_count == flagged.pixel_count
         if len(saturated):
-            saturated.flag_near(exposure.mask, bits, self.config.growSaturationFootprintSize)
+            grown = saturated.near(self.config.growSaturationFootprintSize)
+            grown.flag(exposure.mask, bits[2])
             exposure.forget_statistics()
+            runs = runs.union(grown)
+        if self.config.fallbackIncludesFlagged:
+            return runs, _Level(exposure, frozenset(), None, self.threads)
+        # Detected stars are looked for in the mask, if there are any.
+        return runs, _Level(exposure, frozenset(ignored), runs if is_same else None, self.threads)
 
 
+@attrs.frozen(slots=False, eq=False)
 class _Level:
-    """Level and variance of the frame without the planes, found only when a run needs them."""
+    """Level and variance of the frame without the planes, found only when a run needs them.
 
-    def __init__(self, exposure: Exposure, planes: tuple[str, ...], threads: int) -> None:
-        self._exposure, self._planes, self._threads = exposure, planes, threads
+    ``flagged`` are the runs of their pixels, None when they are not known.
+    """
+
+    exposure: Exposure
+    planes: frozenset[str]
+    flagged: Runs | None
+    threads: int
 
     def found(self) -> tuple[float, float] | None:
         """Clipped mean, and square of the clipped sigma; None without at least two good pixels.
@@ -136,7 +147,8 @@ class _Level:
 
     @cached_property
     def _found(self) -> tuple[float, float] | None:
-        clipped = self._exposure.statistics(*self._planes, threads=self._threads).clipped
+        statistics = self.exposure.statistics(*self.planes, threads=self.threads, flagged=self.flagged)
+        clipped = statistics.clipped
         found = clipped.mean, clipped.sigma**2
         return found if all(map(math.isfinite, found)) else None
 
@@ -159,14 +171,18 @@ class _Beside:
         """Read them. Pixels that are no number do not count, nor does what lies behind them."""
         exists = np.stack([room[0] > 1, room[0] > 0, room[1] > 0, room[1] > 1])
         places = np.stack([runs.start - 2, runs.start - 1, runs.stop, runs.stop + 1])
-        places[~exists] = 0
-        image = reading_order(pixels.image)[places].astype(np.float64)
-        variance = reading_order(pixels.variance)[places].astype(np.float64)
-        exists &= np.isfinite(image) & np.isfinite(variance)
+        # Few and far between: places are quicker than flags, here and below.
+        places.reshape(-1)[np.flatnonzero(~exists)] = 0
+        image, variance = _pixels(pixels.image, places), _pixels(pixels.variance, places)
+        exists &= np.isfinite(image)
+        exists &= np.isfinite(variance)
         exists[0] &= exists[1]
         exists[3] &= exists[2]
-        image[~exists] = variance[~exists] = 0.0
-        return cls(image, variance, exists[:SIDE].sum(axis=0), exists[SIDE:].sum(axis=0))
+        absent = np.flatnonzero(~exists)
+        image.reshape(-1)[absent] = variance.reshape(-1)[absent] = 0.0
+        counts = exists.view(np.int8)
+        left, right = counts[0] + counts[1], counts[2] + counts[3]
+        return cls(image.astype(np.float64), variance.astype(np.float64), left, right)
 
     def __getitem__(self, chosen: Any) -> _Beside:
         """Some of them."""
@@ -217,18 +233,35 @@ class _Patch:
         return self.pixels.planes.value("INTRP")
 
     def _krige(self, runs: Runs, beside: _Beside) -> None:
-        """Flag the pixels of every run INTRP, and weigh those beside it.
+        """Flag the pixels of every run INTRP, and weigh those beside it, all runs of a kind at once."""
+        kinds = self.table.kinds(beside.left, beside.right, runs.width)
+        order = np.argsort(kinds, kind="stable")
+        kinds, start, stop = kinds[order], runs.start[order], runs.stop[order]
+        image, variance = _columns(beside.image, order), _columns(beside.variance, order)
+        first = np.flatnonzero(np.append(True, kinds[1:] != kinds[:-1])[: kinds.size])
+        for part in map(slice, first, [*first[1:], kinds.size]):
+            weights = self.table.of_kind(kinds[part][0])[:, :, None]
+            values = _dot(weights, image[:, None, part])
+            # Their noise is independent.
+            variances = _dot(np.square(weights), variance[:, None, part])
+            self._write(start[part], stop[part], values, variances)
 
-        Σ w·I and, as their noise is independent, Σ w²·V.
-        """
-        weights = _columns(self.table.weights, self.table.columns(beside.left, beside.right, runs.width))
-        indices, of_run = runs.indices(), np.repeat(np.arange(len(runs)), runs.width)
-        values = _dot(weights, _columns(beside.image, of_run))
-        variances = _dot(np.square(weights, out=weights), _columns(beside.variance, of_run))
-        reading_order(self.pixels.image)[indices] = values.astype(np.float32)
-        reading_order(self.pixels.variance)[indices] = variances.astype(np.float32)
+    def _write(self, start: _Numbers, stop: _Numbers, values: _Numbers, variances: _Numbers) -> None:
+        """Give runs of a kind their pixels, shape (width, runs); wider ones the middle one repeatedly."""
+        width = len(values)
+        middle, columns = width // 2, np.arange(width)[:, None]
+        self._put(np.where(columns < middle, start, stop - width) + columns, values, variances)
+        more = stop - start - width
+        if more.any():
+            inside = Runs(start + middle, start + middle + more, (1, 1)).indices()
+            self._put(inside, np.repeat(values[middle], more), np.repeat(variances[middle], more))
+
+    def _put(self, places: _Numbers, values: _Numbers, variances: _Numbers) -> None:
+        """Give pixels values and variances, and flag them."""
+        reading_order(self.pixels.image)[places] = values.astype(np.float32)
+        reading_order(self.pixels.variance)[places] = variances.astype(np.float32)
         flags = reading_order(self.pixels.mask)
-        flags[indices] = flags[indices] | np.int32(self._bits())
+        flags[places] = flags[places] | np.int32(self._bits())
 
 
 def _split(runs: Runs, beside: _Beside, needy: _Numbers) -> tuple[Runs, Runs]:
@@ -242,6 +275,13 @@ def _split(runs: Runs, beside: _Beside, needy: _Numbers) -> tuple[Runs, Runs]:
     return Runs(filled_start, filled_stop, runs.shape), patched
 
 
+def _pixels(plane: _Numbers, places: _Numbers) -> _Numbers:
+    """Pixels by their places in reading order, which are known to exist."""
+    if plane.flags.c_contiguous:
+        return plane.reshape(-1).take(places, mode="clip")
+    return plane.flat[places]
+
+
 def _columns(table: _Numbers, chosen: _Numbers) -> _Numbers:
     """Columns of a table by number, which are known to exist: three times as fast as plain indexing."""
     return table.take(chosen, axis=1, mode="clip")
@@ -249,5 +289,9 @@ def _columns(table: _Numbers, chosen: _Numbers) -> _Numbers:
 
 def _dot(weights: _Numbers, values: _Numbers) -> _Numbers:
     """Sum of products over four rows, the same to the last bit when they stand in reverse order."""
-    outer, inner = weights[0] * values[0] + weights[3] * values[3], weights[1] * values[1]
-    return np.asarray(outer + (inner + weights[2] * values[2]))
+    outer: _Numbers = weights[0] * values[0]
+    inner = weights[1] * values[1]
+    outer += weights[3] * values[3]
+    inner += weights[2] * values[2]
+    outer += inner
+    return outer

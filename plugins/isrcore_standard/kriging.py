@@ -45,40 +45,36 @@ def _covariance(distance: npt.NDArray[Any], sigma: float) -> _Weights:
 
 @attrs.frozen(eq=False)
 class WeightTable:
-    """Weights for every number of good pixels and every width, in one array, one column per bad pixel.
+    """Weights for every kind of run: how many good pixels it has at its left and right, and its width.
 
-    The four rows are the second and first good pixel to the left, the first and second to the right; absent
-    ones weigh nothing. Runs wider than ``longest`` weigh as one of that width, the middle column as often
-    as needed: there the far end is out of reach.
+    Runs wider than ``longest``, an odd number, weigh as one of that width, the middle pixel as often as
+    needed: there the far end is out of reach.
     """
 
-    weights: _Weights
-    first: npt.NDArray[np.int64]
+    weights: tuple[_Weights, ...]
     longest: int
 
     @classmethod
     def of(cls, sigma: float) -> WeightTable:
         """The table for a Gaussian of ``sigma`` pixels."""
         longest = 2 * math.ceil(_REACH * sigma) + 1
-        blocks = [
-            _placed(left, right, width, sigma)
-            for left in range(SIDE + 1)
-            for right in range(SIDE + 1)
-            for width in range(1, longest + 1)
-        ]
-        first = np.cumsum([0] + [len(block) for block in blocks[:-1]])
-        weights = np.ascontiguousarray(np.concatenate(blocks).T)
-        return cls(weights, first.reshape(SIDE + 1, SIDE + 1, longest), longest)
+        sides = range(SIDE + 1)
+        kinds = ((left, right, width) for left in sides for right in sides for width in range(1, longest + 1))
+        return cls(tuple(np.ascontiguousarray(_placed(*kind, sigma).T) for kind in kinds), longest)
 
-    def columns(self, left: npt.NDArray[Any], right: npt.NDArray[Any], width: npt.NDArray[Any]) -> Any:
-        """For runs with so many good pixels, the column of every bad pixel, run after run."""
-        known = np.minimum(width, self.longest)
-        first = np.repeat(self.first[left, right, known - 1], width)
-        place = np.arange(first.size) - np.repeat(np.cumsum(width) - width, width)
-        if known.size and width.max() > self.longest:
-            middle = self.longest // 2
-            place = np.maximum(np.minimum(place, middle), place - np.repeat(width - known, width))
-        return first + place
+    def kinds(self, left: npt.NDArray[Any], right: npt.NDArray[Any], width: npt.NDArray[Any]) -> Any:
+        """The kind of every run, a small number."""
+        sides = ((SIDE + 1) * left + right).astype(np.int64)
+        # Short numbers are sorted in no time.
+        return (sides * self.longest + np.minimum(width, self.longest) - 1).astype(np.int16)
+
+    def of_kind(self, kind: int) -> _Weights:
+        """The weights of a kind of run, shape (4, width).
+
+        The rows are the second and first good pixel to the left, the first and second to the right; absent
+        ones weigh nothing.
+        """
+        return self.weights[kind]
 
 
 def _placed(left: int, right: int, width: int, sigma: float) -> _Weights:

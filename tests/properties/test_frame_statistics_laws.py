@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import attrs
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -78,6 +79,15 @@ def test_statistics_of_a_frame_are_those_of_its_good_pixels(pixels, control):
 
 
 @LAW
+@given(frames(), st.sampled_from([1, 3]))
+def test_runs_that_are_known_change_no_result(pixels, bits):
+    names = ("BAD", "SAT")[: bits.bit_count()]
+    found = FrameStatistics(pixels, *names).clipped
+    known = FrameStatistics(pixels, *names, flagged=Runs.of(pixels.mask, bits)).clipped
+    np.testing.assert_array_equal(attrs.astuple(known), attrs.astuple(found))
+
+
+@LAW
 @given(frames())
 def test_median_of_a_frame_is_that_of_its_good_pixels(pixels):
     expected = statistics.median(pixels.image, pixels.flagged("BAD"))
@@ -131,6 +141,13 @@ def test_a_forecast_that_is_wrong_does_no_harm(monkeypatch):
         monkeypatch.setattr(module, "_sample", lambda *given, error=error: honest(*given) + np.float32(error))
         found = FrameStatistics(MaskedImage.from_image(image)).clipped
         assert_same(found, statistics.clipped(image))
+
+
+def test_a_forecast_that_is_wrong_is_tried_again_with_wider_margins(monkeypatch):
+    monkeypatch.setattr(module, "clipped", None)
+    monkeypatch.setattr(module, "_MARGINS", (-1.0, 1.0))
+    image = np.random.default_rng(8).normal(100, 3, (300, 500)).astype(np.float32)
+    assert_same(FrameStatistics(MaskedImage.from_image(image)).clipped, statistics.clipped(image))
 
 
 @pytest.mark.parametrize("name", ["_RANK_SIGMAS", "_LIMIT_SIGMAS"])

@@ -292,8 +292,13 @@ def test_weights_have_the_sum_one_and_mirrored_runs_mirrored_weights(left, right
 
 
 def columns_of(table, left, right, width):
-    chosen = table.columns(np.array([left]), np.array([right]), np.array([width]))
-    return table.weights[:, chosen]
+    """Weights of every pixel of a run, the middle column repeated in wide ones."""
+    (kind,) = table.kinds(np.array([left]), np.array([right]), np.array([width]))
+    weights = table.of_kind(kind)
+    middle, more = weights.shape[1] // 2, width - weights.shape[1]
+    return np.hstack(
+        [weights[:, :middle], np.repeat(weights[:, [middle]], more, axis=1), weights[:, middle:]]
+    )
 
 
 @needs_data
@@ -371,6 +376,35 @@ def test_runs_are_what_is_flagged_and_portions_are_all_of_them(data, pixels):
     assert all(part.pixel_count <= pixels or len(part) == 1 for part in parts)
     portions = [part.indices() for part in parts]
     assert np.concatenate([np.empty(0, int), *portions]).tolist() == runs.indices().tolist()
+
+
+@given(st.data(), st.sampled_from([(1, 5, 4), (3,), (0, 7)]))
+@settings(max_examples=100, deadline=None)
+def test_runs_of_several_bits_are_those_of_each(data, bits):
+    mask = data.draw(strategies.masks(data.draw(st.tuples(st.integers(1, 12), st.integers(1, 12)))))
+    for one, runs in zip(bits, Runs.of_each(mask, bits), strict=True):
+        same = Runs.of(mask & np.int32(one), -1)
+        np.testing.assert_array_equal([runs.start, runs.stop], [same.start, same.stop])
+
+
+@given(st.data(), st.integers(1, 4))
+@settings(max_examples=100, deadline=None)
+def test_runs_of_a_union_are_those_of_all_its_pixels(data, count):
+    shape = data.draw(st.tuples(st.integers(1, 12), st.integers(1, 12)))
+    masks = [data.draw(strategies.masks(shape)) & 1 for _ in range(count)]
+    first, *others = (Runs.of(mask, 1) for mask in masks)
+    found, expected = first.union(*others), Runs.of(np.bitwise_or.reduce(masks), 1)
+    np.testing.assert_array_equal([found.start, found.stop], [expected.start, expected.stop])
+
+
+def test_example_a_union_of_runs():
+    runs = [
+        Runs.of(np.int32([[1, 1, 0, 0], [1, 0, 0, 0]]), 1),
+        Runs.of(np.int32([[0, 0, 1, 1], [0, 0, 1, 0]]), 1),
+    ]
+    both = runs[0].union(runs[1])
+    # Runs that touch are one, but not across the end of a row.
+    assert (both.start.tolist(), both.stop.tolist()) == ([0, 4, 6], [4, 5, 7])
 
 
 def test_example_runs_of_a_mask_with_many_rows():
