@@ -27,7 +27,8 @@ from isrcore.frame_statistics import FrameStatistics
 from isrcore.geometry import Box, Gather, GeometryError, Section
 from isrcore.hookspecs import hookimpl
 from isrcore.image import MaskedImage, MaskPlaneError, MaskPlanes
-from isrcore.isr import IsrConfig, IsrTask, default_config, isr_config
+from isrcore.isr import IsrTask
+from isrcore.isr_config import IsrConfig, default_config, isr_config
 from isrcore.kernels.bands import map_bands, row_bands
 from isrcore.kernels.ops import (
     Affine,

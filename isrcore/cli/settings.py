@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from isrcore.cli.faults import CommandError
 from isrcore.cli.inputs import calibration_flags, option_name
 from isrcore.config import Config, ConfigError
-from isrcore.isr import IsrTask, default_config
+from isrcore.isr import IsrTask
+from isrcore.isr_config import default_config
 from isrcore.registry import Registry
 
 _LAYER = "command line"
