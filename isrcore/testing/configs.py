@@ -11,6 +11,9 @@ from isrcore.config import Config
 from isrcore.isr_config import isr_config
 from isrcore.registry import Registry
 
+#: Filters that exposures are taken through; some without.
+FILTERS = ("", "g", "r")
+
 
 @st.composite
 def configs(draw: st.DrawFn, /, registry: Registry, **fixed: Any) -> Config:
@@ -60,7 +63,7 @@ _SETTINGS: Mapping[str, st.SearchStrategy[Any]] = {
     "flat.scalingType": st.sampled_from(["USER", "MEAN", "MEDIAN"]),
     "flat.userScale": st.floats(0.5, 2.0, width=32),
     "gains.normalize": st.booleans(),
-    "illumination.filters": st.lists(st.sampled_from(_FILTERS), max_size=2),
+    "illumination.filters": st.lists(st.sampled_from(FILTERS), max_size=2),
     "illumination.scale": st.floats(0.5, 2.0, width=32),
     "interpolation.fallbackIncludesFlagged": st.booleans(),
     "interpolation.fwhm": st.floats(0.5, 6.0, width=32),
@@ -88,7 +91,7 @@ _SETTINGS: Mapping[str, st.SearchStrategy[Any]] = {
     "overscan.parallel.trailingRowsToSkip": st.integers(0, 1),
     "overscan.region": st.sampled_from(["serial", "parallel"]),
     "overscan.trailingColumnsToSkip": st.integers(0, 1),
-    "strayLight.filters": st.lists(st.sampled_from(_FILTERS), max_size=2),
+    "strayLight.filters": st.lists(st.sampled_from(FILTERS), max_size=2),
     "strayLight.scale": st.floats(-2.0, 2.0, width=32),
     "strayLight.scaling": st.sampled_from(["exposure time", "fit", "fixed"]),
     "transmission.useAtmosphere": st.booleans(),

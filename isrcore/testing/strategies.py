@@ -43,7 +43,7 @@ from isrcore.kernels.ops import (
 )
 from isrcore.registry import Registry
 from isrcore.testing import brighter_fatter
-from isrcore.testing.configs import configs
+from isrcore.testing.configs import FILTERS, configs
 from isrcore.testing.crosstalk import crosstalks
 from isrcore.testing.linearity import curve_ops, linearizers, polynomials
 from isrcore.testing.optics import transmission_curves
@@ -82,9 +82,6 @@ _FRAMES = {
 
 #: Kinds of calibration frames that `frames` makes.
 FRAME_KINDS = tuple(_FRAMES)
-
-#: Filters that exposures are taken through; some without.
-_FILTERS = ("", "g", "r")
 
 #: (rows, columns) of amplifiers: one, side by side, stacked, four corners.
 _GRIDS = ((1, 1), (1, 2), (2, 1), (1, 3), (2, 2))
@@ -231,7 +228,7 @@ def visits() -> st.SearchStrategy[VisitInfo]:
         lambda exposure, extra, name: VisitInfo(1, exposure, exposure + extra, filter=name),
         times,
         times,
-        st.sampled_from(_FILTERS),
+        st.sampled_from(FILTERS),
     )
 
 
