@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Protocol, runtime_checkable
 
 import attrs
 import numpy as np
 
+from isrcore.camera import Detector
 from isrcore.crosstalk import Crosstalk
 from isrcore.defects import Defects
 from isrcore.exposure import Exposure
@@ -20,6 +21,20 @@ from isrcore.stepspecs import StepSpec
 
 # Frames to divide by: dimensionless, and a border they lack is filled with one rather than zero.
 _MULTIPLICATIVE = frozenset({"flat", "illumMaskedImage"})
+
+
+def _as_defects(value: Any, _: Detector) -> Defects:
+    return value if isinstance(value, Defects) else Defects.from_iterable(value)
+
+
+# What is no frame, by kind: how a value is made of whatever may be given, for a detector.
+_MADE: Mapping[str, Callable[[Any, Detector], Any]] = {
+    "crosstalk": Crosstalk.of,
+    # Exposures of other detectors: the step checks them.
+    "crosstalkSources": lambda value, _: value,
+    "defects": _as_defects,
+    "linearizer": Linearizer.given,
+}
 
 
 class CalibrationError(ValueError):
@@ -180,15 +195,8 @@ class _Aligner:
 
     def align(self, kind: str, value: Any) -> Any:
         """The calibration in the exposure's geometry and planes. Raises `CalibrationError`."""
-        if kind == "defects":
-            return value if isinstance(value, Defects) else Defects.from_iterable(value)
-        if kind == "crosstalk":
-            return Crosstalk.of(value, self.exposure.detector)
-        if kind == "crosstalkSources":
-            # Exposures of other detectors: the step checks them.
-            return value
-        if kind == "linearizer":
-            return Linearizer.given(value, self.exposure.detector)
+        if kind in _MADE:
+            return _MADE[kind](value, self.exposure.detector)
         if isinstance(value, list | tuple):
             return tuple(self.align(kind, one) for one in value)
         if isinstance(value, MaskedImage):

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import attrs
 
+from .atomic import replacing
 from .config_fields import (
     Change,
     ConfigDict,
@@ -376,6 +377,11 @@ class Config:
         """The whole config as a TOML file, documentation as comments; None is written ``"none"``."""
         return "".join(self._toml_parts("")).lstrip("\n")
 
+    def save(self, path: str | Path) -> None:
+        """Write the config as a TOML file that is complete or not there; replaces one. Raises OSError."""
+        with replacing(Path(path)) as stream:
+            stream.write(self.to_toml().encode())
+
     def _toml_parts(self, path: str) -> Iterator[str]:
         for name, member in members_of(type(self)).items():
             if isinstance(member.spec, FieldSpec):
@@ -387,7 +393,7 @@ class Config:
                 yield f"{IMPLEMENTATION} = {format_value(child._read(IMPLEMENTATION))}\n"
             yield from config_of(child)._toml_parts(f"{path}{name}.")
 
-    def update_from_toml(self, path: str | Path) -> None:
+    def load(self, path: str | Path) -> None:
         """Set what a TOML file says, in layer "file"; tables are sections.
 
         The key ``implementation`` of a section chooses among its candidates, by name; nothing is imported.

@@ -149,10 +149,6 @@ def _write_text(text: str, path: Path) -> None:
         stream.write(text.encode())
 
 
-def _write_config(config: Config, path: Path) -> None:
-    _write_text(config.to_toml(), path)
-
-
 def _write_texts(texts: Mapping[str, str], path: Path) -> None:
     _write_text("".join(_line(name, text) for name, text in texts.items()), path)
 
@@ -204,7 +200,7 @@ def _is_mapping_of(kind: type) -> Callable[[Any], bool]:
 
 
 _FORMS = (
-    _Form(".toml", lambda obj: isinstance(obj, Config), _write_config, _read_table),
+    _Form(".toml", lambda obj: isinstance(obj, Config), Config.save, _read_table),
     _Form(".toml", _is_mapping_of(Metadata), _write_metadata, _read_table),
     _Form(".toml", _is_mapping_of(str), _write_texts, _read_table),
     _Form(".ecsv", lambda obj: isinstance(obj, Table), _write_ecsv, _read_ecsv),

@@ -374,7 +374,7 @@ def test_a_file_sets_values_and_leaves_its_lines_in_the_history(tmp_path: Path) 
         f'"{target_name(SameLevel)}"\n[fluxMag0T1]\ng = 5.0\n',
     )
     config = IsrConfig()
-    config.update_from_toml(path)
+    config.load(path)
     assert config.origin("doDark") == Change(False, "file", f"{path}:1")
     assert config.origin("overscan.numSigmaClip") == Change(4.0, "file", f"{path}:4")
     assert config.overscan.target is SameLevel
@@ -390,7 +390,7 @@ def test_a_file_with_errors_reports_all_and_changes_nothing(tmp_path: Path) -> N
     )
     config = IsrConfig()
     with pytest.raises(ConfigError) as caught:
-        config.update_from_toml(path)
+        config.load(path)
     for wanted in (
         "5 problems",
         f"{path}:2",
@@ -409,27 +409,27 @@ def test_a_file_with_errors_reports_all_and_changes_nothing(tmp_path: Path) -> N
 def test_a_file_chooses_an_implementation_before_it_sets_its_fields(tmp_path: Path) -> None:
     text = f'[overscan]\norder = 5\nimplementation = "{target_name(Spline)}"\n'
     config = IsrConfig()
-    config.update_from_toml(write(tmp_path / "spline.toml", text))
+    config.load(write(tmp_path / "spline.toml", text))
     assert config.overscan.order == 5
 
 
 def test_a_file_chooses_only_among_candidates(tmp_path: Path) -> None:
     path = write(tmp_path / "bad.toml", '[overscan]\nimplementation = "os:system"\n')
     with pytest.raises(ConfigError, match="os:system"):
-        IsrConfig().update_from_toml(path)
+        IsrConfig().load(path)
 
 
 def test_a_file_that_is_no_toml_or_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"bad\.toml.*line 1"):
-        IsrConfig().update_from_toml(write(tmp_path / "bad.toml", "doDark = = 1"))
+        IsrConfig().load(write(tmp_path / "bad.toml", "doDark = = 1"))
     with pytest.raises(ConfigError, match=r"missing\.toml"):
-        IsrConfig().update_from_toml(tmp_path / "missing.toml")
+        IsrConfig().load(tmp_path / "missing.toml")
 
 
 def test_a_key_that_also_appears_in_a_long_string_has_no_line(tmp_path: Path) -> None:
     path = write(tmp_path / "long.toml", 'fallbackFilterName = """\ndoDark = 1\n"""\ndoDark = false\n')
     config = IsrConfig()
-    config.update_from_toml(path)
+    config.load(path)
     assert config.origin("doDark").who == str(path)
 
 
@@ -451,7 +451,7 @@ def test_a_frozen_config_refuses_every_change(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="frozen"):
         config.overscan.retarget(Spline)
     with pytest.raises(ConfigError, match="frozen"):
-        config.update_from_toml(write(tmp_path / "a.toml", "doDark = false\n"))
+        config.load(write(tmp_path / "a.toml", "doDark = false\n"))
     with pytest.raises(ConfigError, match="frozen"):
         pickle.loads(pickle.dumps(config)).doDark = False
     assert config == IsrConfig()

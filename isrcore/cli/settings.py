@@ -44,7 +44,7 @@ def make_config(
 def _read_file(config: Config, file: str) -> Iterator[str]:
     """Set what a file says; yields what is wrong with it."""
     try:
-        config.update_from_toml(file)
+        config.load(file)
     except ConfigError as fault:
         yield str(fault)
 

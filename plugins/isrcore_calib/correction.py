@@ -95,7 +95,7 @@ def _read_files(config: Config, files: Iterable[str]) -> Iterator[str]:
     """Set what the files say; what is wrong with them."""
     for file in files:
         try:
-            config.update_from_toml(file)
+            config.load(file)
         except ConfigError as fault:
             yield f"  - {fault}"
 

@@ -99,7 +99,7 @@ def read_back(config: Config) -> Config:
         path = Path(folder) / "config.toml"
         path.write_text(config.to_toml(), encoding="utf-8")
         fresh = type(config)()
-        fresh.update_from_toml(path)
+        fresh.load(path)
     return fresh
 
 
@@ -110,6 +110,17 @@ def test_a_written_config_is_read_back_the_same(config: LawConfig) -> None:
     assert fresh == config
     assert fresh.compare(config) == []
     assert fresh.to_toml() == config.to_toml()
+
+
+@given(config=configs())
+def test_a_saved_config_is_loaded_the_same(config: LawConfig) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "config.toml"
+        config.save(path)
+        loaded = LawConfig()
+        loaded.load(path)
+    assert loaded == config
+    assert config.compare(loaded) == []
 
 
 def test_none_nan_and_odd_text_are_read_back() -> None:
@@ -218,7 +229,7 @@ def test_a_faulty_file_reports_every_fault_and_changes_nothing(lines: list[str])
         path = Path(folder) / "config.toml"
         path.write_text("\n".join(["number = 5", *lines]), encoding="utf-8")
         with pytest.raises(ConfigError) as caught:
-            config.update_from_toml(path)
+            config.load(path)
     for number, _ in enumerate(lines, start=2):
         assert f"{path}:{number}" in str(caught.value)
     assert config == LawConfig()

@@ -127,7 +127,7 @@ class Keeping(RuleBasedStateMachine):
         assert len(self._names("~")) == len(self.backups)
         for number, config in enumerate(self.backups, start=1):
             copied = JobConfig()
-            copied.update_from_toml(Path(self.folder.name) / f"job_config.toml~{number}")
+            copied.load(Path(self.folder.name) / f"job_config.toml~{number}")
             assert config.compare(copied) == []
 
     def _table(self, name: str) -> Any:

@@ -154,7 +154,7 @@ def test_counts_of_a_star_are_positive_and_tables_survive_a_file(tmp_path):
     config.zeroPoint.fluxMag0T1 = {"r.MP9601": 1.5e11, "i 2": 10.0**11.2}
     (tmp_path / "c.toml").write_text(config.to_toml())
     again = default_config(Registry({"standard": isrcore_standard}))
-    again.update_from_toml(tmp_path / "c.toml")
+    again.load(tmp_path / "c.toml")
     assert again.zeroPoint.fluxMag0T1 == config.zeroPoint.fluxMag0T1
     assert again.compare(config) == []
 
