@@ -69,9 +69,11 @@ class PixelMethods(StepTask):
     def overscanCorrection(self, ccdExposure: Exposure, amp: Amplifier) -> Struct | None:
         """Subtract the offset seen in one amplifier's overscan from data and overscan, in place.
 
-        Returns None without an overscan region, else a Struct: ``imageFit`` and ``overscanFit`` (number, or
-        array of one value per row or column), ``overscanImage`` (`MaskedImage`, corrected). Raises
-        StepError when the amplifier has no raw data.
+        Returns None without an overscan region, else a Struct, levels in adu: ``imageFit``, what was
+        subtracted from the data, and ``overscanFit`` from the overscan (a number, or one per row or column;
+        ``imageFit`` has the shape of the data after two overscans), ``overscanImage`` (`MaskedImage`,
+        corrected) and ``edgeMask`` (boolean, per row or column of the overscan: the level is extrapolated).
+        Raises StepError when no overscan pixel can be used.
         """
         self._apply_to_amplifier([self._step("overscan")], ccdExposure, amp)
         found = ccdExposure.measured.get("overscan", {}).get(amp.name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import attrs
 import numpy as np
 import pytest
 
@@ -103,6 +104,27 @@ def test_overscan_of_rows_leaves_rows_it_does_not_know():
     result = make_task(overscan__fitType="MEDIAN_PER_ROW").overscanCorrection(exposure, AMP)
     assert result.imageFit.tolist() == [100] * 4
     assert (exposure.image[4] == 100).all()
+
+
+def test_overscan_of_rows_and_then_of_columns_is_told_as_one():
+    exposure, amp = raw(), attrs.evolve(AMP, parallel_overscan_box=Box(4, 5, 0, 6))
+    exposure.detector = attrs.evolve(DETECTOR, amplifiers=(amp,))
+    exposure.image[:, :6] += np.arange(6, dtype=np.float32)
+    exposure.image[2] += 7
+    exposure.mask[0, 6:9] = exposure.planes.value("BAD")
+    task = make_task(
+        overscan__fitType="MEAN_PER_ROW",
+        overscan__doParallel=True,
+        overscan__parallel__fitType="MEAN_PER_ROW",
+    )
+    result = task.overscanCorrection(exposure, amp)
+    assert (exposure.image[:4, :6] == 10).all()
+    assert result.overscanFit.tolist() == [100, 100, 107, 100, 100]
+    assert result.imageFit.tolist() == [
+        [level + column for column in range(6)] for level in (100, 100, 107, 100)
+    ]
+    assert result.edgeMask.tolist() == [True, False, False, False, False]
+    assert not result.overscanImage.image[1:].any()
 
 
 def test_amplifier_without_overscan_is_left_alone():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 from isrcore import Config, field, subconfig
@@ -44,6 +45,10 @@ class LevelConfig(Config):
         """Lines of overscan pixels to leave out, next to the data and furthest from them."""
         return 0, 0
 
+    def bleeding(self) -> tuple[float, int]:
+        """Where bleed trails start, adu above the level before, and how far they spoil pixels around them."""
+        return math.inf, 0
+
 
 class BiasJumpConfig(Config):
     """A jump of the level at a known row, which some controllers make."""
@@ -77,6 +82,10 @@ class ParallelConfig(LevelConfig):
     def skipped(self) -> tuple[int, int]:
         """Rows."""
         return self.leadingRowsToSkip, self.trailingRowsToSkip
+
+    def bleeding(self) -> tuple[float, int]:
+        """Columns of full pixels end here."""
+        return self.maskThreshold, self.maskGrowSize
 
 
 class OverscanConfig(LevelConfig):

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from isrcore import Amplifier, Box, MaskedImage, Runs, statistics
-from isrcore_standard.overscan_config import LevelConfig, ParallelConfig
+from isrcore_standard.overscan_config import LevelConfig
 from isrcore_standard.overscan_fit import Fit, fit_level
 from isrcore_standard.overscan_level import OverscanLevel, Segment
 
@@ -122,9 +122,9 @@ class OverscanReader:
 
     def _bleeds(self, pixels: MaskedImage, bits: int) -> Flags:
         """Flags of trails that reach into a parallel overscan, and of pixels near them."""
-        flags = np.zeros(pixels.shape, np.int32)
-        if isinstance(self.config, ParallelConfig):
-            is_bright = pixels.image >= np.float32(self.config.maskThreshold)
-            flags[is_bright & ~pixels.flagged("BAD")] = bits
-            Runs.of(flags, bits).flag_near(flags, bits, self.config.maskGrowSize)
+        threshold, reach = self.config.bleeding()
+        is_bright = (pixels.image >= np.float32(threshold)) & np.isfinite(pixels.image)
+        flags = np.where(is_bright & ~pixels.flagged("BAD"), np.int32(bits), np.int32(0))
+        if is_bright.any():
+            Runs.of(flags, bits).flag_near(flags, bits, reach)
         return flags
