@@ -25,7 +25,6 @@ from isrcore.image import MaskedImage, MaskPlaneError, MaskPlanes
 from isrcore.isr import IsrConfig, IsrTask, default_config, isr_config
 from isrcore.kernels.ops import (
     Affine,
-    CountOutside,
     Divide,
     FlagAbove,
     FlagBoxes,
@@ -80,7 +79,6 @@ __all__ = [
     "CameraError",
     "Config",
     "ConfigError",
-    "CountOutside",
     "Defects",
     "DefectsError",
     "Detector",
