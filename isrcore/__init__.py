@@ -32,7 +32,6 @@ from isrcore.isr_config import IsrConfig, default_config, isr_config
 from isrcore.kernels.bands import map_bands, row_bands
 from isrcore.kernels.ops import (
     Affine,
-    CountOutside,
     Divide,
     FlagAbove,
     FlagBoxes,

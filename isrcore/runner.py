@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 import time
-from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from itertools import groupby
 from typing import Any
 
 import attrs
 import numpy as np
+import numpy.typing as npt
 
 from isrcore.calibrations import Calibrations
 from isrcore.exposure import Exposure, HistoryEntry
@@ -18,7 +18,7 @@ from isrcore.geometry import Box, Gather, do_tile
 from isrcore.image import Mask, MaskedImage, MaskPlanes
 from isrcore.kernels.joining import join_gathers, join_placed
 from isrcore.kernels.memory import PlanePool
-from isrcore.kernels.ops import Divide, SetVariance, Subtract
+from isrcore.kernels.ops import Divide, Op, SetVariance, Subtract
 from isrcore.kernels.reference import Placed, Work, execute
 from isrcore.kernels.tiled import Executor
 from isrcore.ledger import Applied
@@ -120,9 +120,10 @@ class _Pass:
             self.exposure.applied += tuple(self._applied())
         work = self._work()
         counts = self.conditions.executor(work)
+        whose = [(owner, placed.op) for (owner, _), placed in self.placed]
+        counted = [(*pair, counts[own]) for pair, own in zip(whose, work.counters, strict=True)]
         for index, planned in enumerate(self.segment.steps):
-            mine = [(p, n) for n, ((owner, _), p) in zip(counts, self.placed, strict=True) if owner == index]
-            _record(planned.step, mine)
+            _record(planned.step, [(op, n) for owner, op, n in counted if owner == index])
         self.exposure.pixels = work.target
         self.exposure.forget_statistics()
         self.exposure.measured = self.measured
@@ -165,8 +166,7 @@ class _Pass:
         self.measured[planned.spec.name] = {name: m for name, m in found.items() if m is not None}
         for view in views:
             ready = attrs.evolve(view, measurement=found[view.name])
-            named = (Placed(op, view.box, view.name) for op in step.ops(ready))
-            self.placed += [((index, k), placed) for k, placed in enumerate(named)]
+            self.placed += [((index, k), Placed(op, view.box)) for k, op in enumerate(step.ops(ready))]
 
     def _views(self, planned: PlannedStep, step: PixelStep) -> Iterator[AmpView]:
         """What the step sees: one view per amplifier, or one of the whole detector."""
@@ -213,17 +213,12 @@ class _Pass:
         return Work(target, placed, self.source, gathers, sets_variance and is_full, not is_full, masks)
 
 
-def _record(step: Step, counts: Iterable[tuple[Placed, int]]) -> None:
-    """Put into a step's metadata how many pixels it flagged, and what it counts by amplifier."""
-    flagged, apart = 0, Counter[str]()
-    for placed, number in counts:
-        if placed.op.is_counted_apart:
-            apart[placed.name] += int(number)
-        else:
-            flagged += int(number)
-    step.metadata.set("flagged", flagged)
-    for name, number in apart.items():
-        step.metadata.set(f"counted {name}", number)
+def _record(step: Step, counts: list[tuple[Op, npt.NDArray[np.int64]]]) -> None:
+    """Put into a step's metadata how many pixels it flagged, and what else its operations counted."""
+    step.metadata.set("flagged", sum(int(n.sum()) for op, n in counts if op.counts_flagged))
+    others = [n for op, n in counts if not op.counts_flagged]
+    if others:
+        step.metadata.set("counted", np.sum(others, axis=0).tolist())
 
 
 def _empty(memory: PlanePool, shape: tuple[int, int], planes: MaskPlanes) -> MaskedImage:

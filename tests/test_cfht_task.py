@@ -12,7 +12,16 @@ from astropy.io.fits import Header
 
 import isrcore_cfht
 import isrcore_standard
-from isrcore import Exposure, IsrTask, MaskedImage, Registry, VisitInfo, default_config
+from isrcore import (
+    Exposure,
+    IsrTask,
+    LinearityCurve,
+    Linearizer,
+    MaskedImage,
+    Registry,
+    VisitInfo,
+    default_config,
+)
 from isrcore.testing.contracts import check_same
 from isrcore_cfht import CAMERA, CfhtIsrTask, MegaCamError
 
@@ -46,6 +55,28 @@ def test_it_does_what_the_general_task_does():
     check_same(mine.exposure.pixels, general.exposure.pixels)
     assert mine.exposure.facts == general.exposure.facts
     assert {"bias-subtracted", "flat-fielded"} <= mine.exposure.facts
+
+
+def test_megacam_is_proportional_and_the_plan_says_so():
+    task = CfhtIsrTask(registry=REGISTRY)
+    plan = task.plan(raw(), bias=frame(8.0), flat=frame(1.25))
+    skipped = {planned.spec.name: planned.reason for planned in plan.skipped}
+    assert skipped["linearity"] == "every amplifier of the detector has linearity type 'None'"
+    assert not task.doLinearize(CAMERA["ccd12"])
+
+
+def test_a_linearizer_is_used_where_one_is_given():
+    curves = {"A": LinearityCurve(), "B": LinearityCurve("Squared", (1e-3,))}
+    masters, linearizer = {"bias": frame(8.0), "flat": frame(1.25)}, Linearizer(curves, detector_name="ccd12")
+    task = CfhtIsrTask(registry=REGISTRY)
+    bent = task.run(raw(), linearizer=linearizer, **masters).exposure
+    plain = task.run(raw(), **masters).exposure
+    # Flagged pixels are interpolated.
+    good, counts = plain.mask == 0, plain.image * 1.25
+    expected = counts.copy()
+    expected[:, 1024:] += 1e-3 * counts[:, 1024:] ** 2
+    np.testing.assert_allclose((bent.image * 1.25)[good], expected[good], rtol=1e-6)
+    assert "linearized" in bent.facts - plain.facts
 
 
 def test_masters_may_be_given_by_position():

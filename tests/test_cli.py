@@ -20,6 +20,8 @@ import isrcore_simulated
 import isrcore_standard
 from isrcore import (
     Exposure,
+    LinearityCurve,
+    Linearizer,
     MaskedImage,
     RawSource,
     Registry,
@@ -213,6 +215,23 @@ def test_defects_come_from_a_folder_by_the_name_of_the_detector(isr, tmp_path, r
     flagged = [read_exposure(tmp_path / f"raw_{name}.fits").mask.astype(bool) for name in ("sim0", "sim1")]
     assert [mask.sum() for mask in flagged] == [6, 1]
     assert flagged[0][:2, :3].all()
+
+
+def test_linearizers_come_from_files(isr, tmp_path, raw):
+    """500 adu over the overscan, and a square of one percent at that level."""
+    folder = tmp_path / "linearizers"
+    folder.mkdir()
+    for detector in CAMERA.detectors:
+        curves = dict.fromkeys(detector.amplifier_names, LinearityCurve("Squared", (2e-5,)))
+        Linearizer(curves, detector_name=detector.name).write(folder / f"{detector.name}.toml")
+    assert isr("run", raw, "--linearizer", folder, "-o", tmp_path, *NO_MASTERS)[0] == 0
+    product = read_exposure(tmp_path / "raw_sim1.fits")
+    np.testing.assert_allclose(product.image, 505.0, rtol=1e-6)
+    assert "linearized" in product.facts
+    wrong = ["--detectors", "sim0", "--linearizer", folder / "sim1.toml", "-o", tmp_path / "other"]
+    status, _, err = isr("run", raw, *wrong, *NO_MASTERS)
+    assert status != 0
+    assert "it is of detector 'sim1', not 'sim0'" in err
 
 
 def test_a_plan_shows_every_step_and_alike_plans_once(isr, tmp_path, raw, masters):

@@ -60,12 +60,20 @@ def in_chunks(shape: tuple[int, int], scratch: Float32) -> Iterator[tuple[slice,
         yield part, one.reshape(own), other.reshape(own), rest.view(np.int64).reshape(own)
 
 
-def to_places(numbers: Float32, spare: Float32, places: Places) -> None:
-    """Whole numbers as places in a table; what becomes of NaN is before the table."""
+def to_places(numbers: Float32, first: Any, spare: Float32, places: Places) -> None:
+    """Numbers, cut off, as places in a table from ``first`` on; what becomes of NaN is before the table."""
     # By way of 32 bits, which processors convert to many at a time.
     short = spare.view(np.int32)
     np.copyto(short, numbers, casting="unsafe")
+    if first.ndim or first:
+        np.add(short, first, out=short)
     np.copyto(places, short)
+
+
+def count_outside(numbers: Float32, length: int, owner: Any, owners: int) -> npt.NDArray[np.int64]:
+    """How many numbers, cut off, are not 0 to ``length`` - 1, for each owner."""
+    is_outside = ~((numbers > -1) & (numbers < length))
+    return np.bincount(np.broadcast_to(owner, numbers.shape)[is_outside], minlength=owners)
 
 
 def invert_lookup(table: LookupTable, first: Any, offset: Any, image: Float32) -> None:

@@ -61,9 +61,7 @@ def _both(left: Box, right: Box) -> Box:
 def _join(left: Placed, right: Placed) -> Placed | None:
     """One operation for two neighbours, None when they cannot share one."""
     a, b = left.op, right.op
-    if type(a) is not type(b) or a.is_known or a.is_counted_apart:
-        return None
-    if not _touch(left.box, right.box) or not _agree(a, b):
+    if type(a) is not type(b) or a.is_known or not _touch(left.box, right.box) or not _agree(a, b):
         return None
     operands = {}
     for name in a.operands:

@@ -60,8 +60,13 @@ class Op:
     is_known: ClassVar[bool] = False
     #: Whether the image stays as it is: only flags or variance change.
     keeps_image: ClassVar[bool] = False
-    #: Whether its number of pixels is that of one amplifier, so that it is not joined with a neighbour's.
-    is_counted_apart: ClassVar[bool] = False
+    #: Whether the numbers of pixels that it returns are of those it flagged.
+    counts_flagged: ClassVar[bool] = True
+
+    @property
+    def counters(self) -> int:
+        """How many numbers of pixels it returns."""
+        return 1
 
     def window(self, box: Box) -> Op:
         """The same operation on the pixels in ``box`` of its rectangle."""
@@ -163,15 +168,24 @@ class Lookup(Arithmetic):
     """I' = I + T[k] with k = I + offset cut off towards zero, V' = V·D² with D = 1 + the slope of T about k.
 
     ``table`` holds T, ``first`` is `LookupTable.first` of the row to use. Below and above the row its first
-    and last entry count, and D is 1; so it is for NaN. The inverse finds the pixel that leads to I', or the
-    nearest one where T leaps over I': it is for simulating, not exact.
+    and last entry stand in, and D is 1; NaN counts as below. Such pixels are counted, for each of ``owners``
+    apart, of which ``owner`` is the number. The inverse finds the pixel that leads to I', or the nearest one
+    where T leaps over I': it is for simulating, not exact.
     """
 
-    operands: ClassVar[tuple[str, ...]] = ("first", "offset")
+    operands: ClassVar[tuple[str, ...]] = ("first", "offset", "owner")
     is_invertible: ClassVar[bool] = False
+    counts_flagged: ClassVar[bool] = False
     table: LookupTable
     first: Operand
     offset: Operand = 0.0
+    owner: Operand = 0
+    owners: int = 1
+
+    @property
+    def counters(self) -> int:
+        """One for each owner: pixels outside the table."""
+        return self.owners
 
 
 @attrs.frozen(eq=False)
@@ -185,17 +199,6 @@ class Piecewise(Arithmetic):
     operands: ClassVar[tuple[str, ...]] = ("first",)
     table: LineTable
     first: Operand
-
-
-@attrs.frozen(eq=False)
-class CountOutside(Op):
-    """Changes nothing; counts pixels for which low < I + offset < high is not true, NaN among them."""
-
-    keeps_image: ClassVar[bool] = True
-    is_counted_apart: ClassVar[bool] = True
-    low: float
-    high: float
-    offset: float = 0.0
 
 
 @attrs.frozen(eq=False)

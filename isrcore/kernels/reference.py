@@ -8,6 +8,7 @@ which rows of the operation's operands they are, so the tiled executor runs this
 from __future__ import annotations
 
 from functools import cached_property, singledispatch
+from itertools import pairwise
 from typing import Any
 
 import attrs
@@ -21,11 +22,10 @@ from isrcore.kernels import curves, ops
 
 @attrs.frozen(eq=False)
 class Placed:
-    """An operation and the rectangle of the image it belongs to; ``name`` says whose, if it is one's."""
+    """An operation and the rectangle of the image it belongs to."""
 
     op: ops.Op
     box: Box
-    name: str = ""
 
     def through(self, gather: Gather) -> Placed | None:
         """The same operation after ``gather`` moved its pixels; None when it moved none of them."""
@@ -34,7 +34,7 @@ class Placed:
             return None
         local = common.relative_to(gather.raw_box).flip(gather.box.shape, gather.flip_y, gather.flip_x)
         op = self.op.window(common.relative_to(self.box)).flip(common.shape, gather.flip_y, gather.flip_x)
-        return Placed(op, local.shift(gather.box.y0, gather.box.x0), self.name)
+        return Placed(op, local.shift(gather.box.y0, gather.box.x0))
 
 
 @attrs.frozen(eq=False)
@@ -64,6 +64,12 @@ class Work:
     def width(self) -> int:
         """Columns of the target."""
         return self.target.shape[1]
+
+    @cached_property
+    def counters(self) -> tuple[slice, ...]:
+        """Where the numbers of pixels that each operation returns are among those of all."""
+        ends = np.cumsum([0, *(placed.op.counters for placed in self.placed)]).tolist()
+        return tuple(slice(first, last) for first, last in pairwise(ends))
 
     @cached_property
     def _kernels(self) -> tuple[tuple[Any, ops.Op, Box, Float32, Mask, Float32], ...]:
@@ -107,14 +113,14 @@ class Work:
 
 
 def execute(work: Work) -> npt.NDArray[np.int64]:
-    """Do the work on the whole frame at once; returns how many pixels each operation flagged."""
+    """Do the work on the whole frame at once; returns numbers of pixels that `Work.counters` tells apart."""
     scratch = np.empty(work.height * work.width, np.float32)
     return run_rows(work, 0, work.height, scratch)
 
 
 def run_rows(work: Work, y0: int, y1: int, scratch: Float32) -> npt.NDArray[np.int64]:
     """Do the work on the target's rows ``y0 <= y < y1``, which depend on no other rows."""
-    flagged = np.zeros(len(work.placed), np.int64)
+    flagged = np.zeros(work.counters[-1].stop if work.counters else 0, np.int64)
     with np.errstate(all="ignore"):
         for plane in work._zeroed:
             plane[y0:y1].fill(0)
@@ -123,11 +129,12 @@ def run_rows(work: Work, y0: int, y1: int, scratch: Float32) -> npt.NDArray[np.i
             target[rows] = source[rows]
         for first_mask, second_mask in work._unions:
             np.bitwise_or(first_mask[y0:y1], second_mask[y0:y1], out=work.target.mask[y0:y1])
-        for index, (kernel, op, box, image, mask, variance) in enumerate(work._kernels):
+        counted = zip(work.counters, work._kernels, strict=True)
+        for own, (kernel, op, box, image, mask, variance) in counted:
             first, last = max(y0, box.y0) - box.y0, min(y1, box.y1) - box.y0
             if first < last:
                 rows = slice(first, last)
-                flagged[index] = kernel(op, image[rows], mask[rows], variance[rows], rows, scratch)
+                flagged[own] = kernel(op, image[rows], mask[rows], variance[rows], rows, scratch)
     return flagged
 
 
@@ -150,6 +157,11 @@ class RowBlock:
 
     values: Float32
 
+    @cached_property
+    def integers(self) -> npt.NDArray[np.int32]:
+        """The same of whole numbers."""
+        return self.values.astype(np.int32)
+
 
 def _part(operand: Any, rows: slice) -> Any:
     """The rows of an operand; numbers and rows serve all of them."""
@@ -158,6 +170,13 @@ def _part(operand: Any, rows: slice) -> Any:
     if isinstance(operand, np.ndarray):
         return operand if operand.shape[0] == 1 else operand[rows]
     return np.float32(operand)
+
+
+def _integers(operand: Any, rows: slice) -> Any:
+    """The rows of an operand of whole numbers, as such."""
+    if isinstance(operand, RowBlock):
+        return operand.integers[: rows.stop - rows.start]
+    return np.asarray(_part(operand, rows), np.int32)
 
 
 def _is(operand: Any, number: float) -> bool:
@@ -272,21 +291,24 @@ def _stretch(op: ops.Arithmetic, variance: Float32, slope: Float32) -> None:
 @apply.register
 def _lookup(
     op: ops.Lookup, image: Float32, mask: Mask, variance: Float32, rows: slice, scratch: Float32
-) -> int:
-    table = op.table
+) -> Any:
+    table, grow = op.table, np.divide if op.inverted else np.multiply
     if op.inverted:
         curves.invert_lookup(table, _part(op.first, rows), _part(op.offset, rows), image)
-    low, high = np.float32(-1), np.float32(table.length)
+    outside = np.zeros(op.owners, np.int64)
     for part, one, other, places in curves.in_chunks(image.shape, scratch):
         here = slice(rows.start + part.start, rows.start + part.stop)
         np.add(image[part], _part(op.offset, here), out=one)
-        np.trunc(np.clip(one, low, high, out=one), out=one)
-        curves.to_places(np.add(one, _part(op.first, here), out=one), other, places)
+        # Nothing needs to be looked for or cut off in a chunk that is inside as a whole, as most are.
+        if not (one.min() > -1 and one.max() < table.length):
+            outside += curves.count_outside(one, table.length, _integers(op.owner, here), op.owners)
+            np.clip(one, np.float32(-1), np.float32(table.length), out=one)
+        curves.to_places(one, _integers(op.first, here), other, places)
         if not op.skips_variance:
-            _stretch(op, variance[part], table.stretches.take(places, out=one, mode="clip"))
+            grow(variance[part], table.growths.take(places, out=one, mode="clip"), out=variance[part])
         if not op.inverted:
             np.add(image[part], table.values.take(places, out=one, mode="clip"), out=image[part])
-    return 0
+    return outside
 
 
 @apply.register
@@ -300,8 +322,8 @@ def _piecewise(
     for part, one, other, places in curves.in_chunks(image.shape, scratch):
         here = slice(rows.start + part.start, rows.start + part.stop)
         np.clip(np.multiply(image[part], scale, out=one), low, high, out=one)
-        np.add(np.floor(one, out=one), _part(op.first, here), out=one)
-        curves.to_places(one, other, places)
+        # Rounding takes some pixels to the line beside theirs, next to where the two meet.
+        curves.to_places(np.add(one, _part(op.first, here), out=one), np.int32(0), other, places)
         table.slopes.take(places, out=one, mode="clip")
         if not op.inverted:
             np.multiply(image[part], one, out=image[part])
@@ -309,17 +331,6 @@ def _piecewise(
         if not op.skips_variance:
             _stretch(op, variance[part], one)
     return 0
-
-
-@apply.register
-def _count_outside(
-    op: ops.CountOutside, image: Float32, mask: Mask, variance: Float32, rows: slice, scratch: Float32
-) -> int:
-    low, high = np.float32(op.low), np.float32(op.high)
-    shifted = np.add(image, np.float32(op.offset), out=_like(scratch, image))
-    if shifted.min() > low and shifted.max() < high:
-        return 0
-    return shifted.size - int(np.count_nonzero((shifted > low) & (shifted < high)))
 
 
 @apply.register

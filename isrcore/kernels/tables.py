@@ -31,13 +31,13 @@ def _checked(table: npt.NDArray[Any]) -> Float32:
 
 @attrs.frozen(eq=False)
 class LookupTable:
-    """What is added to pixels: ``values``, and by how much noise grows: ``stretches``; rows, flattened.
+    """What is added to pixels, ``values``, and what variances are multiplied by, ``growths``; flattened rows.
 
     ``length`` is the number of entries of a row without the two at its ends.
     """
 
     values: Float32
-    stretches: Float32
+    growths: Float32
     length: int
 
     @classmethod
@@ -49,7 +49,7 @@ class LookupTable:
         slopes = (values[:, right] - values[:, left]) / np.maximum(right - left, 1)
         return cls(
             _checked(np.pad(values, ((0, 0), (1, 1)), mode="edge")),
-            _checked(np.pad(1 + slopes, ((0, 0), (1, 1)), constant_values=1.0)),
+            _checked(np.pad((1 + slopes) ** 2, ((0, 0), (1, 1)), constant_values=1.0)),
             last + 1,
         )
 
@@ -86,6 +86,6 @@ class LineTable:
         padded = np.pad(slopes, ((0, 0), (1, 1)), constant_values=1.0)
         return cls(_checked(padded), _checked(intercepts), start, len(points) - 1, 1 / step)
 
-    def first(self, row: int) -> int:
+    def first(self, row: int) -> float:
         """Where a row's line would be that has the number 0."""
-        return row * (self.length + 2) + 1 - self.start
+        return float(row * (self.length + 2) + 1 - self.start)

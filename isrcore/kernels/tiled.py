@@ -29,9 +29,10 @@ class Tiled:
     threads: int = 1
 
     def __call__(self, work: Work) -> npt.NDArray[np.int64]:
-        """Do the work; returns how many pixels each operation flagged."""
-        is_known = np.array([p.op.is_known for p in work.placed], dtype=bool)
-        flagged = np.zeros(len(work.placed), np.int64)
+        """Do the work; returns numbers of pixels that `Work.counters` tells apart."""
+        known_ones = [p.op.is_known for p in work.placed for _ in range(p.op.counters)]
+        is_known = np.array(known_ones, dtype=bool)
+        flagged = np.zeros(len(is_known), np.int64)
         banded = tuple(expanded(p, self.rows) for p in work.placed if not p.op.is_known)
         flagged[~is_known] = self._spread(attrs.evolve(work, placed=banded), self.rows)
         known = Work(work.target, tuple(p for p in work.placed if p.op.is_known))
@@ -46,4 +47,4 @@ class Tiled:
             return lambda band: run_rows(work, band.start, band.stop, scratch)
 
         counts = map_bands(row_bands(work.height, rows), make_look, self.threads)
-        return sum(counts, start=np.zeros(len(work.placed), np.int64))
+        return sum(counts, start=np.zeros(sum(p.op.counters for p in work.placed), np.int64))

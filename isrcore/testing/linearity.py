@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from isrcore.camera import Detector
 from isrcore.image import Float32
-from isrcore.kernels.ops import CountOutside, Lookup, Op, Piecewise, Polynomial
+from isrcore.kernels.ops import Lookup, Piecewise, Polynomial
 from isrcore.kernels.tables import LineTable, LookupTable
 from isrcore.linearity import LINEARITY_TYPES, LinearityCurve, Linearizer
 
@@ -103,19 +103,15 @@ def line_tables(draw: st.DrawFn, rows: int) -> LineTable:
 
 
 @st.composite
-def curve_ops(draw: st.DrawFn, shape: tuple[int, int]) -> Op:
-    """`Lookup`, `Piecewise`, forwards and backwards, and `CountOutside` on a rectangle of ``shape``."""
-    rows, flags = draw(st.integers(1, 3)), {"inverted": draw(st.booleans())}
-    flags["skips_variance"] = draw(st.booleans())
-    wanted = draw(st.sampled_from(["lookup", "lines", "count"]))
-    offset = draw(st.sampled_from([0.0, 0.5, -10.5]))
-    if wanted == "lookup":
-        table = LookupTable.of(draw(lookup_values(rows)))
-        return Lookup(table, draw(_firsts(table, rows, shape)), offset, **flags)
-    if wanted == "lines":
+def curve_ops(draw: st.DrawFn, shape: tuple[int, int]) -> Lookup | Piecewise:
+    """`Lookup` and `Piecewise` on a rectangle of ``shape``, forwards and backwards."""
+    rows = draw(st.integers(1, 3))
+    flags = {"inverted": draw(st.booleans()), "skips_variance": draw(st.booleans())}
+    if draw(st.booleans()):
         lines = draw(line_tables(rows))
         return Piecewise(lines, draw(_firsts(lines, rows, shape)), **flags)
-    return CountOutside(draw(st.floats(-50, 50)), draw(st.floats(50, 200)), offset)
+    table, offset = LookupTable.of(draw(lookup_values(rows))), draw(st.sampled_from([0.0, 0.5, -10.5]))
+    return Lookup(table, draw(_firsts(table, rows, shape)), offset, draw(st.integers(0, 2)), 3, **flags)
 
 
 @st.composite

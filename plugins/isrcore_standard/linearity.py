@@ -12,7 +12,6 @@ from isrcore import (
     AmpView,
     Calibrations,
     Config,
-    CountOutside,
     Exposure,
     LinearityCurve,
     Linearizer,
@@ -102,8 +101,9 @@ class Linearity(PixelStep):
         curve: LinearityCurve = view.measurement.curve
         if curve.type == "LookupTable":
             table, (row, offset) = view.calibrations.get("linearizer").lookup, curve.coeffs[:2]
-            yield CountOutside(-1, table.length, offset)
-            yield Lookup(table, table.first(int(row)), offset)
+            names = view.detector.amplifier_names
+            owner = names.index(view.name)
+            yield Lookup(table, table.first(int(row)), offset, owner, len(names))
         elif curve.splines:
             others = curves_of(view.exposure, view.calibrations).values()
             # All amplifiers in one table: then those side by side are corrected together.
@@ -115,12 +115,19 @@ class Linearity(PixelStep):
 
     def finish(self, exposure: Exposure) -> None:
         """Types, and numbers of pixels that lookup tables do not know, go to the metadata."""
-        for name, found in exposure.measured[self.spec.name].items():
-            is_lookup = found.curve.type == "LookupTable"
-            outside = self.metadata.scalar(f"counted {name}") if is_lookup else 0
-            self.metadata.set(f"ISR LINEARITY {name} TYPE", found.curve.type)
-            self.metadata.set(f"ISR LINEARITY {name} OUTSIDE", outside)
-            if outside:
-                self.log.info("amplifier %s: %d pixels are outside its lookup table", name, outside)
-            if not found.is_applied and found.curve.type not in ("None", "Proportional"):
-                self.log.warning("amplifier %s is not linearized: its coefficients are zero", name)
+        measured = exposure.measured[self.spec.name]
+        names = exposure.detector.amplifier_names
+        has_table = any(found.curve.type == "LookupTable" for found in measured.values())
+        counts = self.metadata.scalar("counted") if has_table else [0] * len(names)
+        for name, outside in zip(names, counts, strict=True):
+            if name in measured:
+                self._report(name, measured[name], outside)
+
+    def _report(self, name: str, found: LinearityMeasurement, outside: int) -> None:
+        """Record and tell what was done to one amplifier."""
+        self.metadata.set(f"ISR LINEARITY {name} TYPE", found.curve.type)
+        self.metadata.set(f"ISR LINEARITY {name} OUTSIDE", outside)
+        if outside:
+            self.log.info("amplifier %s: %d pixels are outside its lookup table", name, outside)
+        if not found.is_applied and found.curve.type not in ("None", "Proportional"):
+            self.log.warning("amplifier %s is not linearized: its coefficients are zero", name)

@@ -14,8 +14,10 @@ from isrcore import LineTable
 Values = npt.NDArray[np.float64]
 Splines = tuple[tuple[tuple[float, ...], tuple[float, ...]], ...]
 
-# Lines may be off by this part of the range of the nodes: 0.06 thousandths of an adu of 65536.
-_TOLERANCE = 2.0**-30
+# Lines may be off by this part of the range of the nodes: a quarter of what float32 resolves at its end.
+_TOLERANCE = 2.0**-26
+# In the one step where a spline ends and its slope breaks off: a sixteenth of an adu of 65536.
+_TOLERANCE_AT_ENDS = 2.0**-20
 
 # Curves that need more steps are as rough as noise, and tables would leave the processor's cache.
 _FEWEST, _MOST = 2**8, 2**16
@@ -26,7 +28,7 @@ def lines_of(curves: tuple[Splines, ...]) -> LineTable:
     """The lines of several curves, one row each: x less the value of each of its splines in turn."""
     bent = [[_Spline(*spline) for spline in splines] for splines in curves]
     start = min(spline.start for splines in bent for spline in splines)
-    stop = max(_end_of(splines) for splines in bent)
+    stop = max(float(_ends_of(splines).max()) for splines in bent)
     count = _FEWEST
     while count < _MOST and _misses(bent, start, stop, count):
         count *= 2
@@ -63,21 +65,27 @@ def _corrected(splines: list[_Spline], x: Values) -> Values:
     return x
 
 
-def _end_of(splines: list[_Spline]) -> float:
-    """The least pixel from which on the correction stays the same."""
-    end = -math.inf
-    for spline in reversed(splines):
-        # The spline sees pixels as it gets them; before its correction they were larger by its value.
-        end = max(end + spline.end, spline.stop)
-    return end
+def _ends_of(splines: list[_Spline]) -> Values:
+    """Pixels at which a spline begins or ends."""
+    ends = []
+    for number, spline in enumerate(splines):
+        seen = np.array([spline.start, spline.stop])
+        x = seen
+        # Splines see what earlier ones left. Steps shrink by the slope of those, a few percent.
+        for _ in range(20 if number else 0):
+            x = seen + x - _corrected(splines[:number], x)
+        ends.append(x)
+    return np.concatenate(ends)
 
 
 def _misses(bent: list[list[_Spline]], start: float, stop: float, count: int) -> bool:
     """Whether a curve leaves its lines too far behind in the middle of one of ``count`` steps."""
     points = np.linspace(start, stop, 2 * count + 1)
-    return any(_largest_gap(_corrected(splines, points)) > _TOLERANCE * (stop - start) for splines in bent)
-
-
-def _largest_gap(values: Values) -> float:
-    """How far every second value is from the line between its neighbours, at most."""
-    return float(np.abs(values[1::2] - (values[:-1:2] + values[2::2]) / 2).max())
+    for splines in bent:
+        values = _corrected(splines, points)
+        gaps = np.abs(values[1::2] - (values[:-1:2] + values[2::2]) / 2) / (stop - start)
+        last = np.clip((_ends_of(splines) - start) / (stop - start) * count, 0, count - 1).astype(int)
+        at_ends, gaps[last] = gaps[last].max(), 0
+        if gaps.max() > _TOLERANCE or at_ends > _TOLERANCE_AT_ENDS:
+            return True
+    return False

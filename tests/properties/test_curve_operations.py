@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import attrs
 import numpy as np
 import pytest
 from hypothesis import given
@@ -9,7 +10,6 @@ from hypothesis import strategies as st
 
 from isrcore import (
     Box,
-    CountOutside,
     LineTable,
     Lookup,
     LookupTable,
@@ -28,10 +28,9 @@ SHAPE = (13, 17)
 
 
 def applied(op, pixels):
-    """The pixels after the operation, and the number it counts."""
+    """The pixels after the operation, and the numbers it counts."""
     result = pixels.copy()
-    (count,) = execute(Work(result, (Placed(op, Box.of_shape(pixels.shape)),)))
-    return result, int(count)
+    return result, execute(Work(result, (Placed(op, Box.of_shape(pixels.shape)),))).tolist()
 
 
 def frame(image, variance=4.0):
@@ -97,13 +96,15 @@ def test_variance_follows_the_slope_of_the_table_about_the_pixel(pixels, drawn):
         assert found == pytest.approx(before * (1 + slope) ** 2, rel=1e-6)
 
 
-@given(strategies.masked_images(SHAPE), st.integers(1, 400), st.sampled_from([0.0, 0.5, -10.5]))
-def test_pixels_outside_are_counted_as_their_entries_say(pixels, columns, offset):
-    after, count = applied(CountOutside(-1, columns, offset), pixels)
-    check_same(after, pixels)
+@given(strategies.masked_images(SHAPE), lookups(), st.integers(0, 2))
+def test_pixels_outside_are_counted_for_their_owner(pixels, drawn, owner):
+    values, op = drawn
+    _, counts = applied(attrs.evolve(op, owner=owner, owners=3), pixels)
     with np.errstate(invalid="ignore"):
-        places = np.trunc(pixels.image + np.float32(offset))
-    assert count == np.count_nonzero(~((places >= 0) & (places < columns)))
+        places = np.trunc(pixels.image + np.float32(op.offset))
+    expected = [0, 0, 0]
+    expected[owner] = np.count_nonzero(~((places >= 0) & (places < len(values))))
+    assert counts == expected
 
 
 @given(strategies.masked_images(SHAPE, spoiled=False), lookups())
@@ -132,8 +133,8 @@ def test_lines_are_their_formula(pixels, table, row):
     after, _ = applied(op, pixels)
     size = table.length + 2
     slopes, intercepts = (exact(part[row * size :][:size]) for part in (table.slopes, table.intercepts))
-    steps = np.floor(pixels.image * np.float32(table.scale)).astype(int)
-    line = np.clip(steps - table.start + 1, 0, table.length + 1)
+    numbers = np.clip(pixels.image * np.float32(table.scale), table.start - 1, table.start + table.length)
+    line = np.trunc(numbers + np.float32(op.first)).astype(int) - row * size
     expected = exact(pixels.image) * slopes[line] + intercepts[line]
     # A product and a sum.
     unit = np.spacing(np.float32(np.maximum(abs(expected), abs(pixels.image) * slopes[line])))
@@ -178,7 +179,7 @@ def neighbours(draw):
     numbers = [(draw(st.floats(-1e-4, 1e-4)), draw(st.floats(-1e-7, 1e-7))) for _ in range(2)]
     made = {
         "powers": [Polynomial(pair) for pair in numbers],
-        "lookup": [Lookup(table, table.first(row), row / 2) for row in range(2)],
+        "lookup": [Lookup(table, table.first(row), row / 2, row, 2) for row in range(2)],
         "lines": [Piecewise(lines, lines.first(row)) for row in range(2)],
     }[kind]
     return [Placed(op, box) for op, box in zip(made, (left, right), strict=True)]
@@ -196,10 +197,14 @@ def test_neighbours_are_joined_and_nothing_changes(placed, pixels, is_inverse, r
     check_same(apart, together)
 
 
-def test_counts_of_neighbours_stay_apart():
-    placed = [Placed(CountOutside(0, 9), Box(0, 1, x, x + 1), name) for x, name in enumerate("AB")]
-    assert [one.name for one in join_placed(placed)] == ["A", "B"]
-    assert execute(Work(frame([99.0, 1.0]), tuple(placed))).tolist() == [1, 0]
+def test_example_counts_of_neighbours_stay_apart():
+    table = LookupTable.of(np.zeros((2, 5)))
+    placed = [
+        Placed(Lookup(table, table.first(x), 0.0, owner=x, owners=2), Box(0, 1, x, x + 1)) for x in range(2)
+    ]
+    (both,) = join_placed(placed)
+    for image, counts in (([99.0, 1.0], [1, 0]), ([2.0, np.nan], [0, 1]), ([-1.0, 5.0], [1, 1])):
+        assert execute(Work(frame(image), (both,))).tolist() == counts
 
 
 def test_example_a_square():
