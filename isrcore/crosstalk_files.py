@@ -220,11 +220,16 @@ def _to_ecsv(crosstalk: Crosstalk) -> bytes:
     pairs = [attrs.astuple(pair) for pair in _pairs(crosstalk)]
     columns = dict(zip(_COLUMNS, map(list, zip(*pairs, strict=True)), strict=True))
     for name in ("affected", "source_detector", "source"):
-        columns[name] = [escape(text) for text in columns[name]]
-    meta = {"detector": escape(crosstalk.detector_name), "unit": crosstalk.unit, "comments": [_ABOUT]}
+        columns[name] = [_cell(text) for text in columns[name]]
+    meta = {"detector": _cell(crosstalk.detector_name), "unit": crosstalk.unit, "comments": [_ABOUT]}
     stream = io.StringIO()
     Table(columns, meta=meta).write(stream, format="ascii.ecsv")
     return stream.getvalue().encode()
+
+
+def _cell(text: str) -> str:
+    """A text without what means something else in a table: blanks, quotes, the start of a comment."""
+    return re.sub("[ #\"']", lambda found: f"\\x{ord(found[0]):02x}", escape(text))
 
 
 def _from_ecsv(path: Path) -> Crosstalk:

@@ -9,7 +9,7 @@ import attrs
 import numpy as np
 import pytest
 from astropy.io import fits
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from isrcore import Amplifier, Box, Crosstalk, CrosstalkError, CrosstalkMatrix, Detector
@@ -25,6 +25,14 @@ def row_of(names):
     return Detector("ccd0", 0, shape, shape, amps)
 
 
+def odd(name):
+    """A table of one amplifier."""
+    return Crosstalk(CrosstalkMatrix([name], [name], [[0]]))
+
+
+@example(odd(" 0"), ".ecsv")
+@example(odd("#1"), ".ecsv")
+@example(odd("\"'"), ".ecsv")
 @given(crosstalk_tables(), st.sampled_from([".toml", ".ecsv", ".fits"]))
 def test_what_is_written_is_read(table, suffix):
     with TemporaryDirectory() as folder:
