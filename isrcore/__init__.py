@@ -23,6 +23,7 @@ from isrcore.geometry import Box, Gather, GeometryError, Section
 from isrcore.hookspecs import hookimpl
 from isrcore.image import MaskedImage, MaskPlaneError, MaskPlanes
 from isrcore.isr import IsrConfig, IsrTask, default_config, isr_config
+from isrcore.kernels.bands import map_bands, row_bands
 from isrcore.kernels.ops import (
     Affine,
     Divide,
@@ -143,6 +144,7 @@ __all__ = [
     "hookimpl",
     "isr_config",
     "make_thumbnail",
+    "map_bands",
     "pointing_cards",
     "random_generator",
     "read_config",
@@ -151,6 +153,7 @@ __all__ = [
     "read_provenance",
     "read_sections",
     "reading_order",
+    "row_bands",
     "section",
     "simulate",
     "statistics",

@@ -15,9 +15,13 @@ from isrcore.image import MaskedImage, MaskPlanes
 from isrcore.kernels.reference import Work, execute
 from isrcore.step import Skip
 from isrcore.stepspecs import StepSpec
+from isrcore.task import Struct
 
 # What a missing border of a calibration is filled with: the value that changes nothing.
 _MULTIPLICATIVE = frozenset({"flat", "illumination"})
+
+# Frames of any scale: the amplitudes that are found for them take up the unit.
+_UNSCALED = frozenset({"fringes"})
 
 
 class CalibrationError(ValueError):
@@ -55,12 +59,13 @@ class Calibrations:
 
     Frames (bias, dark, flat ...) are `Exposure` values in the geometry and mask planes of the exposure, or
     tuples of several (fringes); other kinds (defects ...) are as given. ``absent`` says of kinds why
-    there is none for this exposure.
+    there is none for this exposure, ``details`` what came along with a calibration given in a Struct.
     """
 
     values: Mapping[str, Any] = attrs.field(factory=dict)
     refused: Mapping[str, str] = attrs.field(factory=dict)
     absent: Mapping[str, str] = attrs.field(factory=dict)
+    details: Mapping[str, Mapping[str, Any]] = attrs.field(factory=dict)
 
     @classmethod
     def check(
@@ -73,23 +78,26 @@ class Calibrations:
     ) -> Calibrations:
         """Check every input against the exposure; what does not fit is refused with a reason, not raised.
 
-        ``planes`` are those the exposure will have (default: its own), ``config`` is for those that choose
+        A Struct is a calibration, the component named as its kind, with `detail` about it. ``planes`` are
+        those the exposure will have (default: its own), ``config`` is for those that choose
         (`CalibrationChoice`). Frames are only copied where they must change.
         """
         aligner = _Aligner(exposure, planes or exposure.planes, alignment or Alignment())
         values: dict[str, Any] = {}
         refused: dict[str, str] = {}
         absent: dict[str, str] = {}
+        details: dict[str, Mapping[str, Any]] = {}
         for kind in sorted(inputs):
             try:
-                value = _chosen(inputs[kind], exposure, config)
+                given, details[kind] = _unpacked(kind, inputs[kind])
+                value = _chosen(given, exposure, config)
                 if isinstance(value, Skip):
                     absent[kind] = value.reason
                 elif value is not None:
                     values[kind] = aligner.align(kind, value)
             except (CalibrationError, ValueError) as fault:
                 refused[kind] = str(fault)
-        return cls(values, refused, absent)
+        return cls(values, refused, absent, details)
 
     def offers(self, kind: str) -> bool:
         """Whether a usable calibration of this kind was given."""
@@ -111,6 +119,10 @@ class Calibrations:
         value = self.frame(kind) if kind not in self.values else self.values[kind]
         return (value,) if isinstance(value, Exposure) else tuple(value)
 
+    def detail(self, kind: str, name: str) -> Any:
+        """What a Struct says along with the calibration in it, or None."""
+        return self.details.get(kind, {}).get(name)
+
     def used_by(self, spec: StepSpec) -> tuple[str, ...]:
         """Kinds that a step reads here, in order: those it needs, and those it accepts and was given."""
         return tuple(sorted(spec.calibrations | {kind for kind in spec.accepts if self.offers(kind)}))
@@ -125,9 +137,17 @@ class Calibrations:
         return [self.absent[kind] for kind in sorted(kinds) if kind in self.absent]
 
     def label(self, kind: str) -> str:
-        """What reports call the calibration."""
-        value = self.values.get(kind)
-        return (getattr(value, "source", "") or "in memory") if value is not None else ""
+        """What reports call the calibration; those of several one after the other."""
+        return ", ".join(getattr(one, "source", "") or "in memory" for one in self._each(kind))
+
+    def digest(self, kind: str) -> str:
+        """What identifies the content of the calibration, as far as it is known; as `label` of several."""
+        return ", ".join(filter(None, (getattr(one, "digest", "") for one in self._each(kind))))
+
+    def _each(self, kind: str) -> tuple[Any, ...]:
+        """The calibrations of a kind, of which there may be none or several."""
+        value = self.values.get(kind, ())
+        return value if isinstance(value, tuple) else (value,)
 
     def planes(self) -> Iterable[str]:
         """Mask planes that the frames use."""
@@ -139,11 +159,32 @@ def _chosen(value: Any, exposure: Exposure, config: Any) -> Any:
     return value.choose_for(exposure, config) if isinstance(value, CalibrationChoice) else value
 
 
+def _unpacked(kind: str, value: Any) -> tuple[Any, Mapping[str, Any]]:
+    """The calibration, and what a Struct says about it. Raises `CalibrationError` for another's Struct."""
+    if not isinstance(value, Struct):
+        return value, {}
+    fields = value.getDict()
+    if kind not in fields:
+        raise CalibrationError(
+            f"a Struct given as {kind} must have a component {kind!r}, it has {', '.join(fields) or 'none'}"
+        )
+    return fields.pop(kind), fields
+
+
 def plane_names(inputs: Mapping[str, Any]) -> set[str]:
     """Mask planes that frames among the inputs use."""
-    listed = (value if isinstance(value, list | tuple) else [value] for value in inputs.values())
-    frames = (one for values in listed for one in values if isinstance(one, Exposure | MaskedImage))
-    return {name for frame in frames for name in frame.planes}
+    return {name for value in inputs.values() for frame in _frames_in(value) for name in frame.planes}
+
+
+def _frames_in(value: Any) -> Iterator[Exposure | MaskedImage]:
+    """The frames of an input: one, several, or those in a Struct."""
+    if isinstance(value, Struct):
+        yield from _frames_in(list(value.getDict().values()))
+    elif isinstance(value, list | tuple):
+        for one in value:
+            yield from _frames_in(one)
+    elif isinstance(value, Exposure | MaskedImage):
+        yield value
 
 
 @attrs.frozen
@@ -184,7 +225,7 @@ class _Aligner:
             yield f"it is of detector {its.name!r}, the exposure of {ours.name!r}: give that one's {kind}"
         if frame.pixels.is_raw:
             yield f"its pixels are raw integers: make a master with 'isr calibrate {kind}'"
-        if kind not in _MULTIPLICATIVE and frame.unit != "adu":
+        if kind not in _MULTIPLICATIVE | _UNSCALED and frame.unit != "adu":
             yield f"it is in {frame.unit or 'no unit'!r}, frames to subtract must be in 'adu'"
         yield from self._shape_misfits(frame)
 

@@ -6,15 +6,16 @@ A `PixelStep` declares operations and never loops over arrays; a `GatherStep` mo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import attrs
 
-from isrcore.camera import Amplifier, Detector
+from isrcore.camera import Amplifier, Camera, Detector
 from isrcore.defects import Defects
 from isrcore.exposure import Exposure, VisitInfo
+from isrcore.filters import filter_names, why_unlisted
 from isrcore.geometry import Box, Gather
 from isrcore.image import MaskedImage
 from isrcore.kernels.ops import Op
@@ -142,6 +143,10 @@ class Step(Task):
     #: It raises ValueError or OSError, saying what is wrong with the file.
     readers: ClassVar[Mapping[str, Callable[[Path, str], Any]]] = {}
 
+    #: Datasets of a repository that may hold a kind of calibration, those to look for first first; a kind
+    #: without an entry is a dataset of its own name. Files say by their type which dataset they are of.
+    dataset_names: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+
     #: Whether `run` writes pixels or flags: then it never gets those of the exposure somebody gave.
     changes_pixels: ClassVar[bool] = True
 
@@ -179,6 +184,24 @@ class Step(Task):
     def top_config(self) -> Any:
         """The config of the task this step belongs to; its own when it stands alone."""
         return self.config if self._parent is None else self._parent.config
+
+    def camera_of(self, exposure: Exposure) -> Camera | None:
+        """The exposure's camera, if the task that runs the step knows it."""
+        cameras: Mapping[str, Camera] = getattr(getattr(self._parent, "registry", None), "cameras", {})
+        return cameras.get(exposure.camera)
+
+    def filter_names(self, exposure: Exposure) -> tuple[str, ...]:
+        """Everything the exposure's filter is called, the header's name first; nothing when it has none."""
+        return filter_names(exposure.visit.filter, self.camera_of(exposure))
+
+    def skip_unlisted(self, exposure: Exposure, listed: Collection[str]) -> Skip | None:
+        """Why a step that is for the filters of its section's ``filters`` has nothing to do; None if it has.
+
+        Filters may be listed by any of their names.
+        """
+        why = why_unlisted(exposure.visit.filter, listed, self.camera_of(exposure))
+        names = ", ".join(listed) or "which is empty"
+        return Skip(f"{why} in {self.spec.name}.filters ({names})") if why else None
 
     @property
     def threads(self) -> int:

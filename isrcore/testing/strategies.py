@@ -42,9 +42,13 @@ from isrcore.kernels.ops import (
     Subtract,
 )
 from isrcore.registry import Registry
+from isrcore.testing.fringes import fringe_frames
 
 #: Kinds of calibration frames that `frames` makes.
 FRAME_KINDS = ("bias", "dark", "flat")
+
+#: Filters that exposures are taken through; some without.
+_FILTERS = ("", "g", "r")
 
 #: (rows, columns) of amplifiers: one, side by side, stacked, four corners.
 _GRIDS = ((1, 1), (1, 2), (2, 1), (1, 3), (2, 2))
@@ -79,7 +83,7 @@ class _Margins:
 def detectors(
     draw: st.DrawFn, *, has_overscan: bool | None = None, name: str = "ccd0", id: int = 0
 ) -> Detector:
-    """Detectors of 1 to 4 amplifiers, 4 to 12 data pixels a side each, raw data flipped at will.
+    """Detectors of 1 to 4 amplifiers, 5 to 12 data pixels a side each, raw data flipped at will.
 
     Every amplifier has its own side for prescan, serial overscan (columns) and parallel overscan (rows);
     a serial overscan may reach beside the parallel one. ``has_overscan`` True asks for serial and parallel
@@ -87,8 +91,8 @@ def detectors(
     saturation (adu) from 40000 or NaN, the suspect level below it or NaN.
     """
     rows, columns = draw(st.sampled_from(_GRIDS))
-    heights = [draw(st.integers(4, 12)) for _ in range(rows)]
-    widths = [draw(st.integers(4, 12)) for _ in range(columns)]
+    heights = [draw(st.integers(5, 12)) for _ in range(rows)]
+    widths = [draw(st.integers(5, 12)) for _ in range(columns)]
     margins = _Margins(draw(st.integers(0, 3)), *draw(_overscan_sizes(has_overscan)))
     amplifiers = []
     for place in range(rows * columns):
@@ -165,9 +169,14 @@ def cameras(draw: st.DrawFn, name: str = "anycam") -> Camera:
 
 
 def visits() -> st.SearchStrategy[VisitInfo]:
-    """Visits of known exposure and dark time, both positive, in s."""
+    """Visits of known exposure and dark time, both positive, in s, in one of a few filters or none."""
     times = st.floats(0.5, 2000.0, width=32)
-    return st.builds(lambda exposure, extra: VisitInfo(1, exposure, exposure + extra), times, times)
+    return st.builds(
+        lambda exposure, extra, name: VisitInfo(1, exposure, exposure + extra, filter=name),
+        times,
+        times,
+        st.sampled_from(_FILTERS),
+    )
 
 
 @st.composite
@@ -240,7 +249,7 @@ def calibrations_for(draw: st.DrawFn, detector: Detector) -> dict[str, Any]:
 
 
 #: What makes calibrations that are no single frames, by kind.
-_TABLES: Mapping[str, Callable[[Detector], st.SearchStrategy[Any]]] = {}
+_TABLES: Mapping[str, Callable[[Detector], st.SearchStrategy[Any]]] = {"fringes": fringe_frames}
 
 
 def _shifts(shape: tuple[int, int]) -> st.SearchStrategy[tuple[int, int]]:
@@ -366,6 +375,14 @@ _SETTINGS: Mapping[str, st.SearchStrategy[Any]] = {
     "edges.numPixels": st.integers(0, 2),
     "flat.scalingType": st.sampled_from(["USER", "MEAN", "MEDIAN"]),
     "flat.userScale": st.floats(0.5, 2.0, width=32),
+    "fringe.afterFlat": st.booleans(),
+    "fringe.filters": st.sampled_from([["g", "r"], ["r", "g"], ["g"], []]),
+    "fringe.large": st.just(2),
+    "fringe.num": st.integers(1, 40),
+    "fringe.pedestal": st.booleans(),
+    "fringe.small": st.just(1),
+    "fringe.stats.badMaskPlanes": st.lists(st.sampled_from(["BAD", "SAT"]), unique=True),
+    "fringe.stats.stat": st.sampled_from(["MEDIAN", "MEDIAN", "MEAN", "MEANCLIP"]),
     "gains.normalize": st.booleans(),
     "interpolation.fallbackIncludesFlagged": st.booleans(),
     "interpolation.fwhm": st.floats(0.5, 6.0, width=32),

@@ -16,7 +16,7 @@ KINDS = {"bias": (), "dark": ("bias",), "flat": ("bias", "dark")}
 _NEEDED = ("conversion", "saturation", "assembly", "variance")
 # Masters stay in adu and flag what their inputs say; what is known of the detector is flagged in use.
 # A pixel that is bad in one input is taken from the others, never from its neighbours.
-_UNWANTED = ("badRegions", "defects", "flat", "gains", "interpolation", "nanFlags")
+_UNWANTED = ("badRegions", "defects", "flat", "fringe", "gains", "interpolation", "nanFlags")
 _UNUSABLE = ("BAD", "SAT", "CR", "NO_DATA")
 
 

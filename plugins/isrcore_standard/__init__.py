@@ -11,6 +11,7 @@ from isrcore_standard.dark import Dark
 from isrcore_standard.defect_flags import DefectFlags
 from isrcore_standard.edges import Edges
 from isrcore_standard.flat import Flat
+from isrcore_standard.fringe import Fringe, FringeMeasurement
 from isrcore_standard.gains import Gains
 from isrcore_standard.interpolation import Interpolation
 from isrcore_standard.levels import Levels
@@ -34,6 +35,8 @@ __all__ = [
     "DefectFlags",
     "Edges",
     "Flat",
+    "Fringe",
+    "FringeMeasurement",
     "Gains",
     "Interpolation",
     "Levels",
@@ -62,6 +65,7 @@ def isr_steps() -> list[type[Step]]:
         DefectFlags,
         Edges,
         Flat,
+        Fringe,
         Gains,
         Interpolation,
         Levels,

@@ -24,6 +24,8 @@ def spoiled_runs(draw, spoil):
     fixed |= {"gains__normalize": False, "flat__scalingType": "USER", "doNanMasking": True}
     # So is the level of bad regions; interpolation replaces the pixel and reads it for its neighbours.
     fixed |= {"doSetBadRegions": False, "doInterpolate": False}
+    # And amplitudes of fringes.
+    fixed |= {"doFringe": False}
     config, exposure, inputs = draw(strategies.runs(REGISTRY, **fixed))
     ny, nx = exposure.detector.shape
     pixel = draw(st.integers(0, ny - 1)), draw(st.integers(0, nx - 1))
