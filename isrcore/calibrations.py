@@ -18,6 +18,7 @@ from isrcore.kernels.reference import Work, execute
 from isrcore.linearity import Linearizer
 from isrcore.step import Skip
 from isrcore.stepspecs import StepSpec
+from isrcore.task import Struct
 
 # Frames to divide by: dimensionless, and a border they lack is filled with one rather than zero.
 _MULTIPLICATIVE = frozenset({"flat", "illumMaskedImage"})
@@ -35,6 +36,9 @@ _MADE: Mapping[str, Callable[[Any, Detector], Any]] = {
     "defects": _as_defects,
     "linearizer": Linearizer.given,
 }
+
+# Frames of any scale: the amplitudes that are found for them take up the unit.
+_UNSCALED = frozenset({"fringes"})
 
 
 class CalibrationError(ValueError):
@@ -73,13 +77,14 @@ class Calibrations:
     Frames (bias, dark, flat ...) are `Exposure` values in the geometry and mask planes of the exposure, or
     tuples of several (fringes); other kinds (defects ...) are as given. ``absent`` says of kinds why
     there is none for this exposure. ``margins`` says of frames that were too small how many pixels on each
-    side were added.
+    side were added, ``details`` what came along with a calibration given in a Struct.
     """
 
     values: Mapping[str, Any] = attrs.field(factory=dict)
     refused: Mapping[str, str] = attrs.field(factory=dict)
     absent: Mapping[str, str] = attrs.field(factory=dict)
     margins: Mapping[str, int] = attrs.field(factory=dict)
+    details: Mapping[str, Mapping[str, Any]] = attrs.field(factory=dict)
 
     @classmethod
     def check(
@@ -92,7 +97,8 @@ class Calibrations:
     ) -> Calibrations:
         """Check every input against the exposure; what does not fit is refused with a reason, not raised.
 
-        ``planes`` are those the exposure will have (default: its own), ``config`` is for those that choose
+        A Struct is a calibration, the component named as its kind, with `detail` about it. ``planes`` are
+        those the exposure will have (default: its own), ``config`` is for those that choose
         (`CalibrationChoice`). Frames are only copied where they must change. Raises TypeError for crosstalk
         coefficients of a kind that `Crosstalk.of` does not know.
         """
@@ -101,9 +107,11 @@ class Calibrations:
         refused: dict[str, str] = {}
         absent: dict[str, str] = {}
         margins: dict[str, int] = {}
+        details: dict[str, Mapping[str, Any]] = {}
         for kind in sorted(inputs):
             try:
-                value = _chosen(inputs[kind], exposure, config)
+                given, details[kind] = _unpacked(kind, inputs[kind])
+                value = _chosen(given, exposure, config)
                 if isinstance(value, Skip):
                     absent[kind] = value.reason
                 elif value is not None:
@@ -111,7 +119,7 @@ class Calibrations:
                     margins[kind] = aligner.margin(value)
             except (CalibrationError, ValueError) as fault:
                 refused[kind] = str(fault)
-        return cls(values, refused, absent, margins)
+        return cls(values, refused, absent, margins, details)
 
     def offers(self, kind: str) -> bool:
         """Whether a usable calibration of this kind was given."""
@@ -150,6 +158,10 @@ class Calibrations:
         value = self.frame(kind) if kind not in self.values else self.values[kind]
         return (value,) if isinstance(value, Exposure) else tuple(value)
 
+    def detail(self, kind: str, name: str) -> Any:
+        """What a Struct says along with the calibration in it, or None."""
+        return self.details.get(kind, {}).get(name)
+
     def used_by(self, spec: StepSpec) -> tuple[str, ...]:
         """Kinds that a step reads here, in order: those it needs, and those it accepts and was given."""
         return tuple(sorted(spec.calibrations | {kind for kind in spec.accepts if self.offers(kind)}))
@@ -164,9 +176,17 @@ class Calibrations:
         return [self.absent[kind] for kind in sorted(kinds) if kind in self.absent]
 
     def label(self, kind: str) -> str:
-        """What reports call the calibration."""
-        value = self.values.get(kind)
-        return (getattr(value, "source", "") or "in memory") if value is not None else ""
+        """What reports call the calibration; those of several one after the other."""
+        return ", ".join(getattr(one, "source", "") or "in memory" for one in self._each(kind))
+
+    def digest(self, kind: str) -> str:
+        """What identifies the content of the calibration, as far as it is known; as `label` of several."""
+        return ", ".join(filter(None, (getattr(one, "digest", "") for one in self._each(kind))))
+
+    def _each(self, kind: str) -> tuple[Any, ...]:
+        """The calibrations of a kind, of which there may be none or several."""
+        value = self.values.get(kind, ())
+        return value if isinstance(value, tuple) else (value,)
 
     def planes(self) -> Iterable[str]:
         """Mask planes that the frames use."""
@@ -178,11 +198,32 @@ def _chosen(value: Any, exposure: Exposure, config: Any) -> Any:
     return value.choose_for(exposure, config) if isinstance(value, CalibrationChoice) else value
 
 
+def _unpacked(kind: str, value: Any) -> tuple[Any, Mapping[str, Any]]:
+    """The calibration, and what a Struct says about it. Raises `CalibrationError` for another's Struct."""
+    if not isinstance(value, Struct):
+        return value, {}
+    fields = value.getDict()
+    if kind not in fields:
+        raise CalibrationError(
+            f"a Struct given as {kind} must have a component {kind!r}, it has {', '.join(fields) or 'none'}"
+        )
+    return fields.pop(kind), fields
+
+
 def plane_names(inputs: Mapping[str, Any]) -> set[str]:
     """Mask planes that frames among the inputs use."""
-    listed = (value if isinstance(value, list | tuple) else [value] for value in inputs.values())
-    frames = (one for values in listed for one in values if isinstance(one, Exposure | MaskedImage))
-    return {name for frame in frames for name in frame.planes}
+    return {name for value in inputs.values() for frame in _frames_in(value) for name in frame.planes}
+
+
+def _frames_in(value: Any) -> Iterator[Exposure | MaskedImage]:
+    """The frames of an input: one, several, or those in a Struct."""
+    if isinstance(value, Struct):
+        yield from _frames_in(list(value.getDict().values()))
+    elif isinstance(value, list | tuple):
+        for one in value:
+            yield from _frames_in(one)
+    elif isinstance(value, Exposure | MaskedImage):
+        yield value
 
 
 @attrs.frozen
@@ -229,7 +270,7 @@ class _Aligner:
             yield f"it is of detector {its.name!r}, the exposure of {ours.name!r}: give that one's {kind}"
         if frame.pixels.is_raw:
             yield f"its pixels are raw integers: make a master with 'isr calibrate {kind}'"
-        if kind not in _MULTIPLICATIVE and frame.unit != "adu":
+        if kind not in _MULTIPLICATIVE | _UNSCALED and frame.unit != "adu":
             yield f"it is in {frame.unit or 'no unit'!r}, frames to subtract must be in 'adu'"
         yield from self._shape_misfits(frame)
 

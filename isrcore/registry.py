@@ -132,6 +132,16 @@ class Registry:
         """How calibrations that are no frames are read, by kind: functions of path and detector name."""
         return {kind: reader for _, step in self.steps for kind, reader in step.readers.items()}
 
+    @cached_property
+    def several(self) -> frozenset[str]:
+        """Kinds of calibrations of which there may be several frames at once."""
+        return frozenset[str]().union(*(spec.several for spec in self.specs.values()))
+
+    def datasets(self, kind: str) -> frozenset[str]:
+        """What files with calibrations of a kind may say they are."""
+        named = (step.dataset_names.get(kind, ()) for _, step in self.steps)
+        return frozenset({kind}).union(*named)
+
     def camera(self, name: str) -> Camera:
         """The camera of that name. Raises `RegistryError` naming those there are and plugins that failed."""
         if name not in self.cameras:

@@ -85,7 +85,7 @@ def undo_segment(
 def _entry(planned: PlannedStep, calibrations: Calibrations, seconds: float) -> HistoryEntry:
     """The record of one step."""
     kinds = calibrations.used_by(planned.spec)
-    digests = (getattr(calibrations.get(kind), "digest", "") for kind in kinds)
+    digests = (calibrations.digest(kind) for kind in kinds)
     return HistoryEntry(
         step=planned.spec.name,
         plugin=planned.step.plugin,

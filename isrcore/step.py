@@ -144,7 +144,8 @@ class Step(Task):
     readers: ClassVar[Mapping[str, Callable[[Path, str], Any]]] = {}
 
     #: Datasets of a repository that may hold a kind of calibration, those to look for first first; a kind
-    #: without an entry is a dataset of its own name. See `datasets`.
+    #: without an entry is a dataset of its own name (see `datasets`). Files say by their type which dataset
+    #: they are of.
     dataset_names: ClassVar[Mapping[str, tuple[str, ...]]] = {}
 
     #: Whether `run` writes pixels or flags: then it never gets those of the exposure somebody gave.

@@ -25,9 +25,9 @@ class StepSpec:
     default. ``requires`` are facts that must hold, ``after`` facts to wait for if a planned step provides
     them, ``before`` facts that must not hold yet: who provides them waits. ``provides`` are facts that hold
     afterwards. ``calibrations`` are the kinds it needs, ``accepts`` further kinds that it uses where they are
-    given, ``planes`` the mask planes it may set. ``unit_in`` None accepts any unit; ``unit_out`` None keeps
-    it. ``once`` refuses a second application. ``reach`` is how many pixels a pixel's influence extends (None
-    = the whole detector).
+    given, ``several`` those of both that may be several frames at once, ``planes`` the mask planes it may
+    set. ``unit_in`` None accepts any unit; ``unit_out`` None keeps it. ``once`` refuses a second application.
+    ``reach`` is how many pixels a pixel's influence extends (None = the whole detector).
     """
 
     name: str
@@ -40,6 +40,7 @@ class StepSpec:
     provides: frozenset[str] = attrs.field(default=frozenset(), converter=_facts)
     calibrations: frozenset[str] = attrs.field(default=frozenset(), converter=_facts)
     accepts: frozenset[str] = attrs.field(default=frozenset(), converter=_facts)
+    several: frozenset[str] = attrs.field(default=frozenset(), converter=_facts)
     planes: frozenset[str] = attrs.field(default=frozenset(), converter=_facts)
     unit_in: str | None = None
     unit_out: str | None = None
@@ -297,6 +298,7 @@ FRINGE = StepSpec(
     },
     provides={"fringe-subtracted"},
     calibrations={"fringes"},
+    several={"fringes"},
     once=True,
     reach=None,
 )

@@ -209,12 +209,15 @@ class Settings:
 @pytest.mark.parametrize("name", ["MegaCam", "EFOSC2"])
 def test_overrides_touch_megacam_only(name):
     config, camera = Settings(), Settings()
-    config.overscan, camera.name = Settings(), name
+    config.overscan, config.fringe, camera.name = Settings(), Settings(), name
     applyOverrides(config, camera)
-    megacam = {"doDark": False, "doSuspect": False, "doAssembleIsrExposures": True}
+    megacam = {"doDark": False, "doSuspect": False, "doAssembleIsrExposures": True, "doFringe": False}
     expected = megacam if name == "MegaCam" else {}
-    assert {key: value for key, value in vars(config).items() if key != "overscan"} == expected
+    assert {
+        key: value for key, value in vars(config).items() if key not in ("overscan", "fringe")
+    } == expected
     assert vars(config.overscan) == ({"fitType": "MEDIAN_PER_ROW"} if name == "MegaCam" else {})
+    assert bool(vars(config.fringe)) == (name == "MegaCam")
 
 
 def test_the_plugin_offers_its_camera():

@@ -32,13 +32,13 @@ _FRINGE = Operation("fringe-subtracted", "fringe", "IMCMB_01")
 # Bad pixels are multiplied by zero, which flags nothing: no fact of ours follows.
 _WITHOUT_FACT = {"MASK_BP"}
 _MASTER = "MASTER_DETREND_"
-_MASTERS = {"BIAS": "bias", "DARK": "dark", "SKYFLAT": "flat", "FLAT": "flat", "FRINGE": "fringe"}
+_MASTERS = {"BIAS": "bias", "DARK": "dark", "SKYFLAT": "flat", "FLAT": "flat", "FRINGE": "fringes"}
 
 
 def master_kind(header: Mapping[str, Any]) -> str:
     """Which calibration the header says it is, empty when it is none that Elixir made.
 
-    IMCMB_FT is ``MASTER_DETREND_`` and BIAS, DARK, SKYFLAT or FRINGE.
+    Named as our steps name what they read. IMCMB_FT is ``MASTER_DETREND_`` and BIAS, DARK, SKYFLAT or FRINGE.
     """
     stack = str(header.get("IMCMB_FT", "")).strip()
     if not stack.startswith(_MASTER):

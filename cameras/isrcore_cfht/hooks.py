@@ -60,6 +60,9 @@ def applyOverrides(config: Any, camera: Camera) -> None:
     skipped. No dark: the observatory takes few (its registry has none after 2003), and the frames its own
     pipeline processed in later years name none. Overscan as a median per row, the model of that pipeline. Its
     calibrations are raw-sized, so they are assembled (behaviour §7.2). No level is suspect.
+
+    No fringes unless asked for: processed frames have had them removed. They show in i and z, whose frames
+    are not flat-fielded and have a level; the boxes are those of behaviour §7.2.
     """
     if camera.name != CAMERA.name:
         return
@@ -67,3 +70,8 @@ def applyOverrides(config: Any, camera: Camera) -> None:
     config.doSuspect = False
     config.doAssembleIsrExposures = True
     config.overscan.fitType = "MEDIAN_PER_ROW"
+    config.doFringe = False
+    config.fringe.filters = ["i", "i2", "z"]
+    config.fringe.pedestal = True
+    config.fringe.afterFlat = False
+    config.fringe.small, config.fringe.large = 1, 50

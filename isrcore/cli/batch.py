@@ -10,7 +10,7 @@ from typing import Any
 
 import attrs
 
-from isrcore.cli.calibration_files import CalibrationFiles
+from isrcore.cli.calibration_files import CalibrationFiles, FileKind
 from isrcore.cli.data_ids import Selection, keys_of
 from isrcore.cli.faults import CommandError, indented, reason_of
 from isrcore.cli.inputs import calibration_flags
@@ -99,9 +99,8 @@ class Batch:
     def _find_calibrations(self, problems: list[str]) -> Iterator[tuple[str, CalibrationFiles]]:
         """The files of every kind that was given."""
         for kind in calibration_flags(self.registry):
-            texts = getattr(self.arguments, kind)
-            is_table = kind in self.registry.readers
-            for files in _collect(problems, CalibrationFiles.find, kind, texts, is_table) if texts else ():
+            texts, about = getattr(self.arguments, kind), FileKind.of(kind, self.registry)
+            for files in _collect(problems, CalibrationFiles.find, about, texts) if texts else ():
                 yield kind, files
 
     def _survey(self, path: Path) -> Iterator[Unit]:

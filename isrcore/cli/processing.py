@@ -156,11 +156,16 @@ class Processor:
         yield "input", str(job.path)
         yield "input sha256", job.digest or sha256_of(job.path)
         for kind in (kind for kind in job.kinds if inputs.get(kind) is not None):
-            file = self.shelf.file_of(kind, job.detector)
-            yield kind, str(file) if file else f"ships with camera {job.camera!r}"
-            digest = getattr(inputs[kind], "digest", "") or (sha256_of(file) if file else "")
-            if digest:
+            files = self.shelf.files_of(kind, job.detector)
+            yield kind, ", ".join(map(str, files)) or f"ships with camera {job.camera!r}"
+            values = inputs[kind] if isinstance(inputs[kind], list) else [inputs[kind]]
+            if digest := ", ".join(filter(None, map(_digest_of, values, files or [None]))):
                 yield f"{kind} digest", digest
+
+
+def _digest_of(value: Any, file: Path | None) -> str:
+    """What identifies a calibration: its own digest, else that of its file."""
+    return getattr(value, "digest", "") or (sha256_of(file) if file else "")
 
 
 class _CameraTask:

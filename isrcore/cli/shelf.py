@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from isrcore.cli.calibration_files import CalibrationFiles
-from isrcore.fits import survey_exposure
 from isrcore.registry import Registry
 
 
@@ -44,14 +43,13 @@ class Shelf:
         """A detector's calibration from files, read once."""
         if kind in self._loaded:
             return self._loaded[kind]
-        self._loaded[kind] = (
-            files.load(detector, self._registry) if is_wanted else _survey(files, detector, self._registry)
-        )
+        read = files.load if is_wanted else files.survey
+        self._loaded[kind] = read(detector, self._registry)
         return self._loaded[kind]
 
-    def file_of(self, kind: str, detector: str) -> Path | None:
-        """The file that a detector's calibration of this kind comes from; None when the camera brings it."""
-        return self._files[kind].path_of(detector) if kind in self._files else None
+    def files_of(self, kind: str, detector: str) -> tuple[Path, ...]:
+        """The files that a detector's calibration of this kind comes from; none when the camera brings it."""
+        return self._files[kind].paths_of(detector) if kind in self._files else ()
 
     def _curated_for(self, camera: str, detector: str) -> dict[str, Any]:
         """Calibrations that ship with the camera and for which no files were given."""
@@ -61,10 +59,3 @@ class Shelf:
             for kind, values in shipped.items()
             if kind not in self._files and detector in values
         }
-
-
-def _survey(files: CalibrationFiles, detector: str, registry: Registry) -> Any:
-    """What the headers of a product say; whatever is no product is read as a whole."""
-    path = files.path_of(detector)
-    is_ours = any(product.path == path and product.is_ours for product in files.products)
-    return survey_exposure(path) if is_ours else files.load(detector, registry)

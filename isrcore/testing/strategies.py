@@ -45,6 +45,7 @@ from isrcore.registry import Registry
 from isrcore.testing import brighter_fatter
 from isrcore.testing.configs import FILTERS, configs
 from isrcore.testing.crosstalk import crosstalks
+from isrcore.testing.fringes import fringe_frames
 from isrcore.testing.linearity import curve_ops, linearizers, polynomials
 from isrcore.testing.optics import transmission_curves
 from isrcore.testing.registers import deferred_charges
@@ -121,7 +122,7 @@ def detectors(
     name: str = "ccd0",
     id: int = 0,
 ) -> Detector:
-    """Detectors of 1 to 4 amplifiers, 4 to 12 data pixels a side each, raw data flipped at will.
+    """Detectors of 1 to 4 amplifiers, 5 to 12 data pixels a side each, raw data flipped at will.
 
     Every amplifier has its own side for prescan, serial overscan (columns) and parallel overscan (rows);
     a serial overscan may reach beside the parallel one. ``has_overscan`` True asks for serial and parallel
@@ -157,7 +158,7 @@ def _places(draw: st.DrawFn) -> dict[str, Any]:
 
 def _sides(count: int, is_even: bool) -> st.SearchStrategy[list[int]]:
     """Data pixels along a side of several amplifiers."""
-    side = st.integers(4, 12)
+    side = st.integers(5, 12)
     return side.map(lambda n: [n] * count) if is_even else st.lists(side, min_size=count, max_size=count)
 
 
@@ -306,6 +307,7 @@ _TABLES: Mapping[str, Callable[[Detector], st.SearchStrategy[Any]]] = {
     **{f"{part}Transmission": lambda detector: transmission_curves() for part in PARTS},
     "bfGains": brighter_fatter.gains,
     "bfKernel": brighter_fatter.kernels,
+    "fringes": fringe_frames,
     "linearizer": linearizers,
     "deferredCharge": deferred_charges,
 }

@@ -15,6 +15,7 @@ from isrcore_standard.defect_flags import DefectFlags
 from isrcore_standard.deferred_charge import DeferredChargeCorrection, DeferredChargeMeasurement
 from isrcore_standard.edges import Edges
 from isrcore_standard.flat import Flat
+from isrcore_standard.fringe import Fringe, FringeMeasurement
 from isrcore_standard.gains import Gains
 from isrcore_standard.illumination import Illumination
 from isrcore_standard.interpolation import Interpolation
@@ -55,6 +56,8 @@ __all__ = [
     "DeferredChargeMeasurement",
     "Edges",
     "Flat",
+    "Fringe",
+    "FringeMeasurement",
     "Gains",
     "Illumination",
     "Interpolation",
@@ -100,6 +103,7 @@ def isr_steps() -> list[type[Step]]:
         DeferredChargeCorrection,
         Edges,
         Flat,
+        Fringe,
         Gains,
         Illumination,
         Interpolation,
