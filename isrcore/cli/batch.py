@@ -18,6 +18,7 @@ from isrcore.cli.settings import make_config
 from isrcore.cli.shelf import Shelf
 from isrcore.config import Config, ConfigError
 from isrcore.exposure import Exposure
+from isrcore.filters import filter_names
 from isrcore.isr import IsrTask
 from isrcore.kernels.tiled import Tiled
 from isrcore.paths import PathsError, expand_paths, stem
@@ -85,16 +86,9 @@ class Batch:
         """Whether the unit is asked for; all are when nothing is said, and what cannot be read is told of."""
         if not wanted or unit.exposure is None:
             return True
-        filters = self._filter_names(unit.camera, unit.exposure.visit.filter)
+        filters = filter_names(unit.exposure.visit.filter, self.registry.cameras.get(unit.camera))
         keys = keys_of(unit.exposure, stem(unit.path), filters)
         return any(selection.accepts(keys) for selection in wanted)
-
-    def _filter_names(self, camera: str, name: str) -> frozenset[str]:
-        """Everything that a filter of a camera is called."""
-        try:
-            return self.registry.camera(camera).filter(name).names
-        except (KeyError, RegistryError):
-            return frozenset()
 
     def _find_calibrations(self, problems: list[str]) -> Iterator[tuple[str, CalibrationFiles]]:
         """The files of every kind that was given."""
