@@ -64,7 +64,7 @@ def stars(rng: np.random.Generator, shape: tuple[int, int], sigma: float, peak: 
     for _ in range(6):
         at_y, at_x = rng.uniform(0, shape[0]), rng.uniform(0, shape[1])
         image += rng.uniform(0.3, 1.0) * peak * np.exp(-((y - at_y) ** 2 + (x - at_x) ** 2) / (2 * sigma**2))
-    return np.minimum(image, 1.5 * peak)
+    return image * min(1.0, 1.5 * peak / image.max())
 
 
 def inside(shape: tuple[int, int], kernel: Any) -> tuple[slice, slice]:
@@ -79,8 +79,8 @@ forms = pytest.mark.parametrize("is_conserving", [False, True])
 @forms
 @given(rng=strategies.generators(), kernel=kernel_weights(strength=3e-7))
 def test_what_charge_did_to_charge_is_taken_back(is_conserving, rng, kernel):
-    # Both forms are about images that pixels resolve: a pixel's side takes light from where it is bright.
-    light = stars(rng, SHAPE, sigma=5.0)
+    # Transfers take light to be the same all over a pixel: that is so to within a tenth in wide stars only.
+    light = stars(rng, SHAPE, sigma=7.0 if is_conserving else 4.0)
     collected = push_charge(light, [], kernel)
     found = task(fluxConserving=is_conserving).run(exposure(collected), bfKernel=kernel).exposure.image
     part = inside(SHAPE, kernel)
