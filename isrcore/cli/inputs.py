@@ -19,10 +19,10 @@ def add_arguments(parser: argparse.ArgumentParser, registry: Registry) -> None:
     )
     group = parser.add_argument_group(
         "calibrations",
-        "Each option takes a file, or a folder, pattern or list with one for every detector; the right one "
-        "is chosen by the detector's name. Giving one switches its step on. Tables, as of "
-        "defects (.fits, .ecsv, text), are named after their detector in a folder. A file of the "
-        "observatory's own that the camera's plugin knows serves all detectors in it.",
+        "Each option takes a file, or a folder, pattern or list with one for every detector (of fringe "
+        "frames also several); the right one is chosen by the detector's name. Giving one switches its "
+        "step on. Tables, as of defects (.fits, .ecsv, text), are named after their detector in a folder. A "
+        "file of the observatory's own that the camera's plugin knows serves all detectors in it.",
     )
     for kind, flags in calibration_flags(registry).items():
         text = f"{kind} for {', '.join(flags)}" if flags else f"{kind} to use"
