@@ -8,6 +8,7 @@ from isrcore_standard.background import Background, BackgroundMeasurement
 from isrcore_standard.bad_regions import BadRegions, BadRegionsMeasurement
 from isrcore_standard.bias import Bias
 from isrcore_standard.conversion import Conversion
+from isrcore_standard.cosmic_rays import CosmicRays, CosmicRaysMeasurement
 from isrcore_standard.dark import Dark
 from isrcore_standard.defect_flags import DefectFlags
 from isrcore_standard.deferred_charge import DeferredChargeCorrection, DeferredChargeMeasurement
@@ -35,6 +36,8 @@ __all__ = [
     "BadRegionsMeasurement",
     "Bias",
     "Conversion",
+    "CosmicRays",
+    "CosmicRaysMeasurement",
     "Dark",
     "DefectFlags",
     "DeferredChargeCorrection",
@@ -69,6 +72,7 @@ def isr_steps() -> list[type[Step]]:
         BadRegions,
         Bias,
         Conversion,
+        CosmicRays,
         Dark,
         DefectFlags,
         DeferredChargeCorrection,

@@ -26,6 +26,8 @@ def spoiled_runs(draw, spoil):
     fixed |= {"doSetBadRegions": False, "doInterpolate": False}
     # What lagged behind is found from the whole row, what amplifiers differ by from windows.
     fixed |= {"doDeferredCharge": False, "doAmpOffset": False}
+    # Hits are told from stars by what is around them.
+    fixed |= {"doCosmicRays": False}
     config, exposure, inputs = draw(strategies.runs(REGISTRY, **fixed))
     ny, nx = exposure.detector.shape
     pixel = draw(st.integers(0, ny - 1)), draw(st.integers(0, nx - 1))
