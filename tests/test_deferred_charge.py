@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,8 @@ from astropy.table import Table
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+import isrcore_simulate
+import isrcore_simulated
 import isrcore_standard
 from isrcore import (
     DeferredCharge,
@@ -19,14 +22,21 @@ from isrcore import (
     IsrTask,
     MaskedImage,
     PlanError,
+    Readout,
     Registry,
     SerialTransfer,
     default_config,
+    read_exposure,
+    simulate,
 )
 from isrcore.testing.registers import serial_transfers
 
 REGISTRY = Registry({"standard": isrcore_standard})
+PLUGINS = Registry(
+    {"simulate": isrcore_simulate, "simulated": isrcore_simulated, "standard": isrcore_standard}
+)
 TABLE = DeferredCharge({"A": SerialTransfer(1e-6), "B": SerialTransfer(2e-6, 0.5, 3.0, 9e4, 0.6)}, "ccd0")
+Run = Callable[..., tuple[int, str, str]]
 NAMES = st.text("ABCxyz019_-", min_size=1, max_size=8)
 
 
@@ -85,17 +95,58 @@ def test_other_detectors_and_other_files_are_refused(tmp_path: Path) -> None:
         TABLE.write(tmp_path / "table.csv")
 
 
+def test_tables_are_given_on_the_command_line(tmp_path: Path, isr: Run) -> None:
+    raw, product = tmp_path / "frame.fits.fz", tmp_path / "product.fits"
+    camera = ["--camera", "simulated", "--detectors", "sim1", "--exposure-time", 300, "--stars", 20_000]
+    assert isr("simulate", *camera, "--truth", tmp_path / "truth", raw, registry=PLUGINS)[0] == 0
+    # Half a per mille per transfer: two per cent of the last columns.
+    table = DeferredCharge(dict.fromkeys("AB", SerialTransfer(5e-4, 0.05)), "sim1")
+    table.write(tmp_path / "sim1.ecsv")
+    masters = [f"--{kind}={tmp_path / 'truth/masters'}" for kind in ("bias", "dark", "flat")]
+    options = [*masters, "--deferred-charge", tmp_path / "sim1.ecsv", "-c", "doDefect=false", "-o", product]
+    status, _, complaint = isr("run", raw, *options, registry=PLUGINS)
+    assert status == 0, complaint
+    found = read_exposure(product)
+    assert "deferred-charge-corrected" in found.facts
+    entry = next(entry for entry in found.history if entry.step == "deferredCharge")
+    assert entry.calibration.endswith("sim1.ecsv")
+    DeferredCharge(table.amplifiers, "sim0").write(tmp_path / "other.fits")
+    options = ["--deferred-charge", tmp_path / "other.fits", "-o", tmp_path / "again.fits"]
+    status, told, complaint = isr("run", raw, *masters, *options, registry=PLUGINS)
+    assert status != 0
+    assert "it is of detector 'sim0', not of 'sim1'" in told + complaint
+
+
+@pytest.mark.parametrize("transfer", [SerialTransfer(5e-4), SerialTransfer(1e-5, 0.3, 3.0, 5e4, 0.6)])
+def test_a_simulated_frame_comes_back(transfer: SerialTransfer) -> None:
+    detector = PLUGINS.camera("simulated")["sim0"]
+    rng = np.random.default_rng(5)
+    image = rng.uniform(50, 3000, detector.shape).astype(np.float32)
+    image[rng.random(image.shape) < 0.02] += 20_000
+    truth = Exposure(MaskedImage.from_image(image), detector)
+    table = DeferredCharge(dict.fromkeys(detector.amplifier_names, transfer))
+    plain, task = (chain("overscan", "assembly", "variance", *more) for more in ((), ("deferredCharge",)))
+    raw = simulate(task, truth, Readout(has_noise=False), deferredCharge=table).exposure
+    with_it, without = (
+        abs(by.run(raw, **inputs).exposure.image - image)
+        for by, inputs in ((task, {"deferredCharge": table}), (plain, {}))
+    )
+    # Half an adu of the converter, and five per cent of that from pixels before it.
+    assert with_it.max() <= 0.55
+    assert without.max() > 5.5
+
+
 def exposure() -> Exposure:
     image = np.full((4, 5), 100, np.float32)
     facts = frozenset({"assembled", "converted", "levels-known"})
     return Exposure(MaskedImage.from_image(image), Detector.of_shape((4, 5), gain=2.0), facts=facts)
 
 
-def chain() -> IsrTask:
+def chain(*steps: str) -> IsrTask:
     config = default_config(REGISTRY)
     for spec in REGISTRY.specs.values():
         if spec.flag is not None:
-            config.set(spec.flag, spec.name == "deferredCharge")
+            config.set(spec.flag, spec.name in ("conversion", *(steps or ("deferredCharge",))))
     config.expectWcs = False
     return IsrTask(config, registry=REGISTRY)
 

@@ -1,8 +1,8 @@
 """Every effect of the independent models in one frame, every correction on: the truth within its variance.
 
 Two CCDs: one with MegaCam's two amplifiers and one with sixteen, whose crosstalk is that of a real camera.
-What a correction is for must come back when it alone is switched off, at least ten times as strong. MegaCam has
-only some of its rows, but on request: traps are followed one by one.
+What a correction is for must come back when it alone is switched off, at least ten times as strong. MegaCam
+has only some of its rows, but on request: traps are followed one by one.
 """
 
 from __future__ import annotations

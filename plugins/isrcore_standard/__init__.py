@@ -9,6 +9,7 @@ from isrcore_standard.bad_regions import BadRegions, BadRegionsMeasurement
 from isrcore_standard.bias import Bias
 from isrcore_standard.brighter_fatter import BrighterFatter, BrighterFatterMeasurement
 from isrcore_standard.conversion import Conversion
+from isrcore_standard.cosmic_rays import CosmicRays, CosmicRaysMeasurement
 from isrcore_standard.crosstalk import CrosstalkCorrection, CrosstalkMeasurement
 from isrcore_standard.dark import Dark
 from isrcore_standard.defect_flags import DefectFlags
@@ -48,6 +49,8 @@ __all__ = [
     "BrighterFatter",
     "BrighterFatterMeasurement",
     "Conversion",
+    "CosmicRays",
+    "CosmicRaysMeasurement",
     "CrosstalkCorrection",
     "CrosstalkMeasurement",
     "Dark",
@@ -98,6 +101,7 @@ def isr_steps() -> list[type[Step]]:
         BrighterFatter,
         Conversion,
         CrosstalkCorrection,
+        CosmicRays,
         Dark,
         DefectFlags,
         DeferredChargeCorrection,

@@ -26,6 +26,7 @@ from isrcore import (
     Skip,
     Tiled,
     default_config,
+    simulate,
 )
 from isrcore.testing import strategies
 from isrcore.testing.contracts import check_same
@@ -306,3 +307,27 @@ def test_example_a_detector_of_one_amplifier_is_skipped() -> None:
     plan = IsrTask(config, registry=REGISTRY).plan(exposure_of(Detector.of_shape((4, 4)), np.ones((4, 4))))
     reasons = {planned.spec.name: planned.reason for planned in plan.skipped}
     assert reasons["ampOffset"] == "the detector has one amplifier"
+
+
+@given(seed=st.integers(0, 2**32), numbers=st.tuples(st.floats(20, 60), st.floats(-60, -20)))
+@settings(max_examples=10)
+def test_a_simulated_raw_frame_comes_back(seed: int, numbers: tuple[float, float]) -> None:
+    detector = grid(1, 2, 120, 100)
+    offsets = balanced(detector, numbers)
+    chains = []
+    for name in ("ampOffset", ""):
+        config = default_config(REGISTRY)
+        for spec in REGISTRY.specs.values():
+            if spec.flag is not None:
+                config.set(spec.flag, spec.name in ("conversion", "assembly", name))
+        config.expectWcs = False
+        chains.append(IsrTask(config, registry=REGISTRY))
+    truth = exposure_of(detector, np.full(detector.shape, 400.0))
+    raw = simulate(chains[0], truth, Readout(offsets=offsets), seed=seed).exposure
+    product, plain = (chain.run(raw).exposure for chain in chains)
+    error, before = (
+        float(np.median((e.image - truth.image)[:, :100].astype(float))) for e in (product, plain)
+    )
+    assert abs(before) > 15
+    # Twenty electron of photon noise in some thousand pixels.
+    assert abs(error) < 5 * product.measured["ampOffset"]["a"].sigma < 7.5

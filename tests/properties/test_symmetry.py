@@ -54,6 +54,8 @@ def test_a_mirrored_frame_gives_the_mirrored_result(drawn, mirror):
     config.doVignette = False
     # Its positions are random numbers of columns and rows, which are not mirrored.
     config.doFringe = False
+    # Sums over neighbours in another order: pixels at the very limit may fall on either side of it.
+    config.doCosmicRays = False
     task = IsrTask(config=config, registry=REGISTRY)
     plain = outcome(task, exposure, inputs)
     shape = exposure.detector.shape
