@@ -95,7 +95,6 @@ __all__ = [
     "CmdLineTask",
     "Config",
     "ConfigError",
-    "CountOutside",
     "Crosstalk",
     "CrosstalkError",
     "CrosstalkMatrix",

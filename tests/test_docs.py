@@ -22,6 +22,7 @@ from astropy.io import fits
 import isrcore
 from isrcore import Config, PixelStep, Registry, StepSpec, field, stepspecs, write_exposure
 from isrcore_simulated.night import write_night
+from tests.documented_page import methods, needs_page
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -125,6 +126,49 @@ def test_every_step_is_documented(registry: Registry) -> None:
     hook = isrcore.hookimpl(lambda: [Silent], specname="isr_steps")
     with_silent = Registry({"silent": SimpleNamespace(steps=hook)})
     assert list(undocumented_steps(with_silent, steps, corrections)) == ["silent"]
+
+
+#: Methods of the page that have nothing to do with pixels: retrieval, tasks, command line, records.
+OTHER_METHODS = {
+    "applyOverrides", "emptyMetadata", "getAllSchemaCatalogs", "getFullMetadata", "getFullName",
+    "getIsrExposure", "getName", "getResourceConfig", "getSchemaCatalogs", "getTaskDict", "makeField",
+    "makeSubtask", "parseAndRun", "readIsrData", "runDataRef", "runQuantum", "timer", "writeConfig",
+    "writeMetadata", "writePackageVersions", "writeSchemas",
+}  # fmt: skip
+
+
+@needs_page
+def test_every_pixel_method_of_the_page_is_among_the_corrections(registry: Registry) -> None:
+    assert set(reference.METHODS) == set(methods()) - OTHER_METHODS
+    text = page("corrections", registry)
+    for name, steps in reference.METHODS.items():
+        assert f"| `{name}` | " in text
+        for step in steps:
+            assert f"`{name}`" in section_of(text, step).partition("| switch")[0]
+
+
+def section_of(text: str, step: str) -> str:
+    """The part of the corrections page about one step."""
+    return text.partition(f"\n## `{step}`\n")[2].partition("\n## ")[0]
+
+
+def incomplete_corrections(registry: Registry, text: str) -> Iterator[str]:
+    """Steps whose section lacks table, formula or source."""
+    for name in registry.specs:
+        section = section_of(text, name)
+        rows = set(re.findall(r"^\| ([a-z ]+) \| .", section, re.MULTILINE))
+        if not {"methods", "switch", "settings", "reads", "mask planes", "unit", "source"} <= rows:
+            yield f"{name}: table"
+        if "$" not in section and not re.search(r"Changes no|`[A-Z_]+`", section):
+            yield f"{name}: formula"
+        # The specification, or a publication of some year.
+        if "behaviour §" not in section and not re.search(r"\b(18|19|20)\d\d\b", section):
+            yield f"{name}: source"
+
+
+def test_every_correction_has_its_table_formula_and_source(registry: Registry) -> None:
+    assert list(incomplete_corrections(registry, page("corrections", registry))) == []
+    assert len(list(incomplete_corrections(registry, ""))) == 3 * len(registry.specs)
 
 
 def test_every_config_field_is_documented(registry: Registry) -> None:

@@ -130,6 +130,78 @@ def contract_rows(spec: StepSpec, registry: Registry) -> Iterator[tuple[str, str
         yield f"section `{spec.name}`", fields
 
 
+#: The documented methods that change or look at pixels, and the steps that each of them does.
+METHODS: dict[str, tuple[str, ...]] = {
+    "convertIntToFloat": ("conversion",),
+    "darkCorrection": ("dark",),
+    "debugView": (),
+    "doLinearize": ("linearity",),
+    "ensureExposure": (),
+    "flatContext": ("dark", "flat"),
+    "flatCorrection": ("flat",),
+    "maskAmplifier": ("amplifierMask", "saturation", "suspect"),
+    "maskAndInterpolateDefects": ("defects", "edges", "interpolation"),
+    "maskAndInterpolateNan": ("nanFlags", "interpolation"),
+    "maskDefect": ("defects",),
+    "maskEdges": ("edges",),
+    "maskNan": ("nanFlags",),
+    "measureBackground": ("background",),
+    "overscanCorrection": ("overscan",),
+    "roughZeroPoint": ("zeroPoint",),
+    "run": (),
+    "saturationDetection": ("saturation",),
+    "saturationInterpolation": ("interpolation",),
+    "setValidPolygonIntersect": ("vignette",),
+    "suspectDetection": ("suspect",),
+    "updateVariance": ("variance",),
+}
+
+_SOURCE = re.compile(r"behaviour [^);:,]*", re.DOTALL)
+
+
+def method_table(registry: Registry) -> Iterator[str]:
+    """Every documented method about pixels: what it says of itself, and the steps it does."""
+    rows = (
+        (f"`{name}`", text_of(getattr(isrcore.IsrTask, name).__doc__).split("\n\n")[0].replace("\n", " "),
+         ", ".join(f"[`{step}`](#{step.lower()})" for step in steps) or "no single one")
+        for name, steps in METHODS.items()
+    )  # fmt: skip
+    yield from render_table(("method of `IsrTask`", "what it does", "steps"), rows)
+
+
+def correction_table(registry: Registry, name: str) -> Iterator[str]:
+    """What a user must know of one step besides its formula."""
+    spec = registry.specs[name]
+    methods = [method for method, steps in METHODS.items() if name in steps]
+    unit_in, unit_out = spec.unit_in or "any", spec.unit_out or "the same"
+    rows = [
+        ("methods", code(methods, "`run` only")),
+        ("switch", f"`{spec.flag} = {str(spec.is_on).lower()}`" if spec.flag else "always considered"),
+        ("settings", _settings(spec, registry)),
+        ("reads", code(sorted(spec.kinds), "no calibration")),
+        ("mask planes", code(sorted(spec.planes))),
+        ("unit", f"{unit_in} before, {unit_out} afterwards"),
+        ("source", source_of(spec, registry) or "see below"),
+    ]
+    yield from render_table(("", f"`{name}`"), rows)
+
+
+def _settings(spec: StepSpec, registry: Registry) -> str:
+    """The config fields of a step with their defaults."""
+    config = default_config(registry)
+    names = [field for field in config.names() if field.startswith(f"{spec.name}.")]
+    names = [field for field in names if not field.endswith(".implementation")]
+    told = (f"`{field} = {format_default(config.describe(field).default)}`" for field in names)
+    return ", ".join(told) or "none"
+
+
+def source_of(spec: StepSpec, registry: Registry) -> str:
+    """The part of the specification that the module of a step names."""
+    module = inspect.getmodule(registry.implementation(spec.name))
+    found = _SOURCE.search(inspect.getdoc(module) or "")
+    return " ".join(found[0].split()) if found else ""
+
+
 def implementations(spec: StepSpec, registry: Registry) -> Iterator[str]:
     """The classes that implement a step, with their plugin and camera."""
     for step in registry.candidates(spec.name):
@@ -240,7 +312,9 @@ TABLES: dict[str, Callable[..., Iterator[str]]] = {
     "cameras": camera_table,
     "commands": command_table,
     "config": config_table,
+    "correction": correction_table,
     "hooks": hook_table,
+    "methods": method_table,
     "planes": plane_table,
     "step-overview": step_overview,
     "steps": step_table,

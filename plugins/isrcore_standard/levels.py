@@ -1,4 +1,4 @@
-"""Gain, read noise and saturation of the amplifiers: here, what the camera's description says."""
+"""Gain, read noise and saturation of the amplifiers: here, what the camera says (behaviour §0.2, §7.1)."""
 
 from __future__ import annotations
 

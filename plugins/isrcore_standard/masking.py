@@ -1,4 +1,4 @@
-"""Flag what only the camera's own plugin knows to be bad: the step for cameras that know nothing."""
+"""Flag what only the camera's own plugin knows to be bad (behaviour §6.1): for cameras that know nothing."""
 
 from __future__ import annotations
 
