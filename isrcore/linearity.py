@@ -36,14 +36,14 @@ def _without_padding(numbers: Iterable[Any]) -> tuple[float, ...]:
 class LinearityCurve:
     """How one amplifier is made proportional; x is the pixel, x' the corrected one, both in adu.
 
-    | type | x' | coefficients |
-    |---|---|---|
-    | None, Proportional | x | none needed |
-    | Squared | x + c0 x² | c0 |
-    | Polynomial | x + c0 x² + c1 x³ + ... | c0, c1, ... |
-    | LookupTable | x + T[row, x + offset cut off] | row, offset |
-    | Spline | x - S(x) | nodes, then as many values |
-    | DoubleSpline | y - S2(y), y = x - S1(x) | two numbers of nodes, nodes and values of S1, those of S2 |
+    By ``type``, with coefficients ``coeffs``:
+
+    * None, Proportional: x' = x; none needed.
+    * Squared: x' = x + c0 x²; c0.
+    * Polynomial: x' = x + c0 x² + c1 x³ + ...; c0, c1, ...
+    * LookupTable: x' = x + T[row, x + offset cut off]; row, offset.
+    * Spline: x' = x - S(x); nodes, then as many values.
+    * DoubleSpline: x' = y - S2(y), y = x - S1(x); two numbers of nodes, nodes and values of S1, those of S2.
 
     NaN after the last coefficient is padding. ``box``, if known, is the amplifier's in the trimmed detector.
     """
