@@ -12,7 +12,13 @@ from isrcore import Detector, Exposure, IsrTask, MaskedImage, Registry
 from isrcore.testing import strategies
 
 REGISTRY = Registry({"standard": isrcore_standard})
-FLAGS = {"bias": "doBias", "dark": "doDark", "flat": "doFlat"}
+FLAGS = {
+    "bias": "doBias",
+    "dark": "doDark",
+    "flat": "doFlat",
+    "illumMaskedImage": "doIlluminationCorrection",
+    "strayLightData": "doStrayLight",
+}
 
 
 @st.composite
@@ -34,7 +40,11 @@ def spoiled_runs(draw, spoil):
     fixed |= {"doFringe": False}
     # Hits are told from stars by what is around them.
     fixed |= {"doCosmicRays": False}
+    # A fit of stray light looks at all pixels.
+    fixed |= {"strayLight__scaling": "exposure time"}
+    fixed |= {"illumination__filters": ["r"], "strayLight__filters": ["r"]}
     config, exposure, inputs = draw(strategies.runs(REGISTRY, **fixed))
+    exposure = attrs.evolve(exposure, visit=attrs.evolve(exposure.visit, filter="r"))
     ny, nx = exposure.detector.shape
     pixel = draw(st.integers(0, ny - 1)), draw(st.integers(0, nx - 1))
     other = inputs[kind].clone()

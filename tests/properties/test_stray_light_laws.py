@@ -11,13 +11,14 @@ from hypothesis import strategies as st
 from isrcore import Detector, PlanError, Readout, VisitInfo, simulate
 from isrcore.testing import strategies
 from isrcore.testing.contracts import check_same, ulps
+from isrcore_standard.template_fit import fit_line
 from tests.assembled import assembled, rms
 from tests.effects.stray_light import halo, put_in_stray_light
 from tests.golden_exposures import make_task
 from tests.mirror import with_other_amplifiers
 
 SECONDS = 30.0
-IN_R = VisitInfo(exposure_s=SECONDS, dark_s=SECONDS, filter="r")
+IN_R = VisitInfo(exposure_s=SECONDS, dark_s=SECONDS + 10, filter="r")
 SCALINGS = ["exposure time", "fit", "fixed"]
 
 
@@ -134,6 +135,13 @@ def test_without_a_fit_a_pixel_depends_on_itself_alone(data):
         step.plan(exposure, strayLightData=template).steps[-1].spec.reach for step in (by_time(), by_fit())
     ]
     assert reaches == [0, None]
+
+
+@given(rng=strategies.generators(), count=st.integers(3, 400))
+def test_the_order_of_pixels_does_not_change_a_bit_of_the_fit(rng, count):
+    template, noise = rng.normal(3, 1, count), rng.standard_t(2, count)
+    image, order = 100 + 0.7 * template + noise, rng.permutation(count)
+    assert fit_line(template[order], image[order]) == fit_line(template, image)
 
 
 def test_large_frames_are_fitted_by_some_of_their_rows():

@@ -18,11 +18,14 @@ from isrcore import (
     Filter,
     IsrTask,
     Registry,
+    SystemTransmission,
+    TransmissionCurve,
     VisitInfo,
     ZeroPoint,
     default_config,
     hookimpl,
     read_exposure,
+    simulate,
     write_exposure,
 )
 from tests.assembled import assembled
@@ -135,6 +138,14 @@ def test_rough_zero_point_replaces_it_and_changes_nothing_else():
     assert "zero-point-set" in exposure.facts
     # The task is as it was: a later run keeps what is there.
     assert task.config.zeroPoint.doReplace is False
+
+
+def test_a_simulated_raw_frame_knows_nothing_of_its_product():
+    system = SystemTransmission(DETECTOR, {"filter": TransmissionCurve([4000, 5000], [1, 1])})
+    known = {"valid_polygon": [(0, 0), (1, 0), (0, 1)], "transmission": system, "zero_point": ZeroPoint(1.0)}
+    task = make_task("doConvertIntToFloat", "doAssembleCcd")
+    raw = simulate(task, taken(**known)).exposure
+    assert [getattr(raw, name) for name in known] == [None, None, None]
 
 
 def test_the_switch_can_be_off():
