@@ -56,6 +56,7 @@ from isrcore.paths import PathsError, expand_paths
 from isrcore.pictures import Picture, PictureStyle, draw_exposure, write_png
 from isrcore.plan import Plan, PlanError
 from isrcore.qa import FlatnessConfig, IsrQaConfig
+from isrcore.quantities import LEVEL_QUANTITIES, Quantity, make_catalog
 from isrcore.raw import RawError, RawSource, read_sections
 from isrcore.raw_visits import visit_from_header
 from isrcore.raw_writing import pointing_cards, visit_cards, wcs_cards, write_sections
@@ -80,6 +81,7 @@ from isrcore.window_median import median_bounds, median_of_windows
 from isrcore.zero_point import ZeroPoint
 
 __all__ = [
+    "LEVEL_QUANTITIES",
     "Affine",
     "AmpView",
     "Amplifier",
@@ -148,6 +150,7 @@ __all__ = [
     "PlanError",
     "PluginInfo",
     "Polynomial",
+    "Quantity",
     "RawError",
     "RawSource",
     "Readout",
@@ -186,6 +189,7 @@ __all__ = [
     "focal_plane",
     "hookimpl",
     "isr_config",
+    "make_catalog",
     "make_thumbnail",
     "map_bands",
     "median_bounds",

@@ -126,6 +126,10 @@ class Detector:
         """Names of the amplifiers, in order."""
         return tuple(amp.name for amp in self.amplifiers)
 
+    def by_name(self) -> dict[str, Amplifier]:
+        """The amplifiers by name, in order."""
+        return {amp.name: amp for amp in self.amplifiers}
+
     def gathers(self) -> tuple[Gather, ...]:
         """The moves that assemble a raw frame into the trimmed image."""
         return tuple(amp.gather() for amp in self.amplifiers)

@@ -63,7 +63,8 @@ class IsrTask(PixelMethods):
         ``preInterpolatedExposure``: a copy from before bad pixels were replaced, None without
         ``doSaveInterpPixels``; with ``ossThumb`` and ``outputOssThumbnail``, a picture from after assembly,
         and ``flattenedThumb`` and ``outputFlattenedThumbnail``, one from before bad pixels were replaced:
-        uint8 (ny, nx, 3), None unless ``qa`` asks for it, or without assembly. Raises PlanError, before any
+        uint8 (ny, nx, 3), None unless ``qa`` asks for it, or without assembly; with ``catalogs``, the tables
+        of `catalogs`. Raises PlanError, before any
         pixel is touched, with everything that is missing or does not fit; TypeError for an input that no
         step reads; RuntimeError for ``isGen3`` without ``detectorNum``.
         """
@@ -90,7 +91,10 @@ class IsrTask(PixelMethods):
         exposure.given, exposure.applied = {}, ()
         if self.config.expectWcs and exposure.wcs is None:
             self.log.warning("%s has no WCS", exposure.label)
-        return Struct(exposure=exposure, outputExposure=exposure, **snapshots.as_dict())
+        pictures = snapshots.as_dict()
+        return Struct(
+            exposure=exposure, outputExposure=exposure, **pictures, catalogs=self.catalogs(exposure)
+        )
 
     def _ensured(
         self, exposure: Any, inputs: dict[str, Any], camera: Camera | None, number: int | None

@@ -19,6 +19,7 @@ from isrcore.filters import filter_names, why_unlisted
 from isrcore.geometry import Box, Gather
 from isrcore.image import MaskedImage
 from isrcore.kernels.ops import Op
+from isrcore.quantities import Quantity, make_catalog
 from isrcore.stepspecs import StepSpec
 from isrcore.task import Task
 
@@ -143,6 +144,10 @@ class Step(Task):
     #: It raises ValueError or OSError, saying what is wrong with the file.
     readers: ClassVar[Mapping[str, Callable[[Path, str], Any]]] = {}
 
+    #: What `measure` or `run` finds for every amplifier (or the detector), as columns of a catalog:
+    #: attributes of what is kept in ``exposure.measured``.
+    quantities: ClassVar[tuple[Quantity, ...]] = ()
+
     #: Datasets of a repository that may hold a kind of calibration, those to look for first first; a kind
     #: without an entry is a dataset of its own name (see `datasets`). Files say by their type which dataset
     #: they are of.
@@ -197,6 +202,21 @@ class Step(Task):
 
         By default nothing: that is right for steps that flag, set the variance or only look.
         """
+
+    @property
+    def catalog_name(self) -> str:
+        """The dataset of the step's catalog: "isr_overscan"."""
+        return f"isr_{self.spec.name}"
+
+    def getSchemaCatalogs(self) -> dict[str, Any]:
+        """The catalog of what the step measures, without rows; nothing when it measures nothing."""
+        return {self.catalog_name: make_catalog(self.quantities)} if self.quantities else {}
+
+    def catalogs(self, exposure: Exposure) -> dict[str, Any]:
+        """The same with what was measured on an exposure; without rows when the step did not run."""
+        if not self.quantities:
+            return {}
+        return {self.catalog_name: make_catalog(self.quantities, exposure.measured.get(self.spec.name))}
 
     def finish(self, exposure: Exposure) -> None:
         """After the pixels: record what was measured in header and metadata. Must not change pixels."""

@@ -108,6 +108,15 @@ class StepTask(Retrieval):
         breaks = breaks | ({ASSEMBLY} if self.config.qa.doThumbnailOss else set())
         return plan(steps, exposure, calibrations, breaks), calibrations
 
+    def catalogs(self, exposure: Exposure) -> dict[str, Any]:
+        """What the steps measured on a corrected exposure, as tables by dataset.
+
+        They have exactly the columns of `getAllSchemaCatalogs`, and a row for every amplifier (or detector)
+        that was measured.
+        """
+        steps = self._steps_for(exposure)
+        return {name: table for step in steps for name, table in step.catalogs(exposure).items()}
+
     def _shipped(self, exposure: Exposure) -> dict[str, Any]:
         """Calibrations that ship with the exposure's camera and that a step reads, by kind."""
         camera, name = self.registry.cameras.get(exposure.camera), exposure.detector.name

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from isrcore import Calibrations, Config, Exposure, Step, StepError, field, stepspecs
+from isrcore import LEVEL_QUANTITIES, Calibrations, Config, Exposure, Step, StepError, field, stepspecs
 
 # Raw levels above this are the pile-up of saturated pixels; read noises above it are the placeholder 65535
 # of early files, whose RDNOISE holds the noise of the whole CCD.
@@ -41,7 +41,7 @@ class MegaCamLevels(Step):
     """
 
     spec, camera, ConfigClass = stepspecs.LEVELS, "MegaCam", MegaCamLevelsConfig
-    changes_pixels = False
+    changes_pixels, quantities = False, LEVEL_QUANTITIES
 
     def problems(self, exposure: Exposure, calibrations: Calibrations) -> Iterator[str]:
         """Cards that the amplifiers need and the header does not give."""
@@ -66,6 +66,7 @@ class MegaCamLevels(Step):
         self.log.info("saturation of %s set to %g adu", exposure.label, saturation)
         changes = {name: {**levels, "saturation": saturation} for name, levels in values.items()}
         exposure.detector = exposure.detector.with_amplifiers(**changes)
+        exposure.measured = {**exposure.measured, self.spec.name: exposure.detector.by_name()}
 
 
 def saturation_from_pile_up(image: npt.NDArray[Any], safe: float) -> int | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import ClassVar
 
 import attrs
 import numpy as np
@@ -14,6 +15,7 @@ from isrcore import (
     Config,
     Exposure,
     Measurement,
+    Quantity,
     Simulation,
     Skip,
     Step,
@@ -76,6 +78,11 @@ class AmpOffset(Step):
 
     spec = stepspecs.AMP_OFFSET
     ConfigClass = AmpOffsetConfig
+    quantities: ClassVar = (
+        Quantity("offset", "Offset that was subtracted, in the unit of the image."),
+        Quantity("sigma", "Its standard deviation, in the unit of the image."),
+        Quantity("reason", "Why nothing could be measured.", kind=str),
+    )
 
     def contract(self, exposure: Exposure) -> StepSpec | Skip:
         """One amplifier has no neighbour."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from typing import ClassVar
 
 import attrs
 import numpy as np
@@ -16,6 +17,7 @@ from isrcore import (
     FrameStatistics,
     IsrQaConfig,
     Measurement,
+    Quantity,
     Step,
     stepspecs,
 )
@@ -44,6 +46,12 @@ class Background(Step):
     """
 
     spec, changes_pixels = stepspecs.BACKGROUND, False
+    quantities: ClassVar = (
+        Quantity("level", "Median of the sky, in the unit of the image."),
+        Quantity("sigma", "Clipped standard deviation of the sky, in the unit of the image."),
+        Quantity("peak_to_peak", "Largest difference of cells, relative to their median."),
+        Quantity("rms", "Standard deviation of cells, relative to their median."),
+    )
 
     def run(self, exposure: Exposure, calibrations: Calibrations) -> None:
         """Measure the whole frame and the cells, then write everything down."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import ClassVar
 
 import attrs
 import numpy as np
@@ -12,6 +13,7 @@ from isrcore import (
     Config,
     Exposure,
     Measurement,
+    Quantity,
     Runs,
     Skip,
     Step,
@@ -49,6 +51,10 @@ class BadRegions(Step):
 
     spec = stepspecs.BAD_REGIONS
     ConfigClass = BadRegionsConfig
+    quantities: ClassVar = (
+        Quantity("count", "Pixels that were set.", kind=int),
+        Quantity("value", "Level they were set to, in the unit of the image."),
+    )
 
     def contract(self, exposure: Exposure) -> StepSpec | Skip:
         """Nothing to do where interpolation follows."""

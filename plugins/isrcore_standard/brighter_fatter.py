@@ -21,6 +21,7 @@ from isrcore import (
     Exposure,
     IsrTask,
     Measurement,
+    Quantity,
     Runs,
     Simulation,
     Step,
@@ -92,6 +93,11 @@ class BrighterFatter(Step):
     spec = stepspecs.BRIGHTER_FATTER
     ConfigClass = BrighterFatterConfig
     readers: ClassVar = {"bfKernel": read_kernel, "bfGains": read_gains}
+    quantities: ClassVar = (
+        Quantity("is_converged", "Whether the iteration converged.", kind=bool),
+        Quantity("iterations", "Iterations that were done.", kind=int),
+        Quantity("difference", "Sum of the last iteration's changes.", "electron"),
+    )
 
     def contract(self, exposure: Exposure) -> StepSpec:
         """Flags are found in the corrected copy, so dark and flat are read when they are on."""

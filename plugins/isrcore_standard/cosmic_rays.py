@@ -7,6 +7,7 @@ import importlib.util
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import ClassVar
 
 import attrs
 import numpy as np
@@ -19,6 +20,7 @@ from isrcore import (
     Exposure,
     FrameStatistics,
     Measurement,
+    Quantity,
     Runs,
     Step,
     field,
@@ -71,6 +73,7 @@ class CosmicRays(Step):
 
     spec = stepspecs.COSMIC_RAYS
     ConfigClass = CosmicRaysConfig
+    quantities: ClassVar = (Quantity("pixels", "Pixels that were flagged.", kind=int),)
 
     def problems(self, exposure: Exposure, calibrations: Calibrations) -> Iterator[str]:
         """The library that does it must be there."""

@@ -20,6 +20,7 @@ from isrcore import (
     DeferredCharge,
     Exposure,
     Measurement,
+    Quantity,
     Simulation,
     Step,
     field,
@@ -72,6 +73,11 @@ class DeferredChargeCorrection(Step):
     spec = stepspecs.DEFERRED_CHARGE
     ConfigClass = DeferredChargeConfig
     readers: ClassVar[Mapping[str, Callable[..., Any]]] = {"deferredCharge": DeferredCharge.read}
+    quantities: ClassVar = (
+        Quantity("iterations", "Iterations that were done.", kind=int),
+        Quantity("converged", "Whether every row converged.", kind=bool),
+        Quantity("largest", "Largest correction of a pixel.", "electron"),
+    )
 
     def problems(self, exposure: Exposure, calibrations: Calibrations) -> Iterator[str]:
         """The table must be of this detector, and of registers that still work."""

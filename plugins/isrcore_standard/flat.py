@@ -3,10 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import ClassVar
 
 import attrs
 
-from isrcore import AmpView, Config, Divide, Measurement, Op, PixelStep, field, statistics, stepspecs
+from isrcore import (
+    AmpView,
+    Config,
+    Divide,
+    Measurement,
+    Op,
+    PixelStep,
+    Quantity,
+    field,
+    statistics,
+    stepspecs,
+)
 
 
 class FlatConfig(Config):
@@ -32,6 +44,7 @@ class Flat(PixelStep):
 
     spec, per = stepspecs.FLAT, "detector"
     ConfigClass = FlatConfig
+    quantities: ClassVar = (Quantity("level", "What the flat counted as one."),)
 
     def measure(self, view: AmpView) -> FlatScale:
         """The scale: given, or the mean or median of the flat's finite pixels, its mask ignored."""

@@ -17,6 +17,7 @@ from isrcore import (
     FrameStatistics,
     MaskedImage,
     Measurement,
+    Quantity,
     Simulation,
     Skip,
     Step,
@@ -94,6 +95,16 @@ class FringeMeasurement(Measurement):
     count: int
     seed: int
 
+    @property
+    def amplitude(self) -> float:
+        """That of the first frame."""
+        return self.amplitudes[0]
+
+    @property
+    def uncertainty(self) -> float:
+        """That of the first frame."""
+        return self.uncertainties[0]
+
 
 class Fringe(Step):
     """Measure and subtract fringes.
@@ -105,6 +116,13 @@ class Fringe(Step):
     spec = stepspecs.FRINGE
     ConfigClass = FringeConfig
     dataset_names: ClassVar = {_KIND: ("fringe",)}
+    quantities: ClassVar = (
+        Quantity("amplitude", "Amplitude of the first fringe frame, image unit over frame unit."),
+        Quantity("uncertainty", "Its standard error."),
+        Quantity("rms", "Scatter of residual fluxes, in the unit of the image."),
+        Quantity("count", "Positions that were used.", kind=int),
+        Quantity("seed", "Seed of the positions.", kind=int),
+    )
 
     def contract(self, exposure: Exposure) -> StepSpec | Skip:
         """For the filters that show fringes; before the flat, if the frames still have it."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from typing import ClassVar
 
 import attrs
 import numpy as np
@@ -15,6 +16,7 @@ from isrcore import (
     Measurement,
     Op,
     PixelStep,
+    Quantity,
     field,
     statistics,
     stepspecs,
@@ -40,6 +42,10 @@ class Gains(PixelStep):
 
     spec = stepspecs.GAINS
     ConfigClass = GainsConfig
+    quantities: ClassVar = (
+        Quantity("gain", "Gain that was applied.", "electron/adu"),
+        Quantity("median", "Median afterwards, where amplifiers are made to agree.", "electron"),
+    )
 
     def reads_pixels(self) -> bool:
         """Only to normalise."""

@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from isrcore import Calibrations, Exposure, Step, stepspecs
+from isrcore import LEVEL_QUANTITIES, Calibrations, Exposure, Step, stepspecs
 
 
 class Levels(Step):
     """Take the levels as the camera describes them. Cameras bind their own step to read headers or pixels."""
 
     spec, changes_pixels = stepspecs.LEVELS, False
+    quantities = LEVEL_QUANTITIES
 
     def problems(self, exposure: Exposure, calibrations: Calibrations) -> Iterator[str]:
         """Refuse gains and read noises that would make every variance wrong."""
@@ -24,3 +25,4 @@ class Levels(Step):
 
     def run(self, exposure: Exposure, calibrations: Calibrations) -> None:
         """Keep the detector as it is: its values are the exposure's."""
+        exposure.measured = {**exposure.measured, self.spec.name: exposure.detector.by_name()}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from typing import ClassVar
 
 import attrs
 import numpy as np
@@ -21,6 +22,7 @@ from isrcore import (
     Operand,
     OrMask,
     PixelStep,
+    Quantity,
     Simulation,
     Skip,
     StepError,
@@ -43,6 +45,11 @@ class Overscan(PixelStep):
 
     spec = stepspecs.OVERSCAN
     ConfigClass = OverscanConfig
+    quantities: ClassVar = (
+        Quantity("level", "Median level that was subtracted.", "adu"),
+        Quantity("residual_sigma", "Clipped scatter of the corrected overscan.", "adu"),
+        Quantity("read_noise", "The same as read noise.", "electron"),
+    )
 
     def reads_pixels(self) -> bool:
         """The overscan's."""

@@ -185,6 +185,11 @@ class OverscanMeasurement(Measurement):
         """Clipped scatter (3 sigma, 3 passes) of the corrected overscan, adu: the read noise."""
         return self.first.residual_sigma
 
+    @property
+    def read_noise(self) -> float:
+        """The same in electron."""
+        return self.residual_sigma * self.amp.gain
+
     def report(self, num_sigma: float, num_iterations: int) -> Iterator[tuple[str, float, float]]:
         """Of the whole overscan, of segments, of the parallel overscan: name, median level, scatter, adu.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from typing import ClassVar
 
 import attrs
 import numpy as np
@@ -20,6 +21,7 @@ from isrcore import (
     Op,
     OrMask,
     PixelStep,
+    Quantity,
     Simulation,
     Skip,
     StepSpec,
@@ -70,6 +72,11 @@ class StrayLight(PixelStep):
 
     spec, per = stepspecs.STRAY_LIGHT, "detector"
     ConfigClass = StrayLightConfig
+    quantities: ClassVar = (
+        Quantity("scale", "What the template was multiplied by."),
+        Quantity("error", "Its standard error, of a fit."),
+        Quantity("count", "Pixels that the fit rests on.", kind=int),
+    )
 
     def contract(self, exposure: Exposure) -> StepSpec | Skip:
         """Nothing to do in filters that are not listed. Only a fit looks at other pixels."""

@@ -4,13 +4,24 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 import attrs
 import numpy as np
 import numpy.typing as npt
 
-from isrcore import Amplifier, Box, Calibrations, Config, Exposure, Measurement, Step, field, stepspecs
+from isrcore import (
+    Amplifier,
+    Box,
+    Calibrations,
+    Config,
+    Exposure,
+    Measurement,
+    Quantity,
+    Step,
+    field,
+    stepspecs,
+)
 from isrcore_standard.noise_sources import SOURCES, contributions
 
 # Rows are looked at in so many places, evenly spaced.
@@ -28,6 +39,18 @@ class VarianceBudgetConfig(Config):
         minimum=1,
     )  # fmt: skip
     fractions: bool = field(False, "Record what part of the total each contribution is, besides.")
+
+
+_PARTS = {
+    "read": "read noise",
+    "poisson": "light and dark current",
+    "overscan": "the overscan level",
+    "bias": "the bias frame",
+    "dark": "the dark frame",
+    "flat": "the flat field",
+    "illumination": "the illumination frame",
+    "other": "all else",
+}
 
 
 @attrs.frozen(eq=False)
@@ -60,6 +83,11 @@ class VarianceBudget(Step):
 
     spec, changes_pixels = stepspecs.VARIANCE_BUDGET, False
     ConfigClass = VarianceBudgetConfig
+    quantities: ClassVar = (
+        Quantity("total", "Variance of a typical pixel, in the square of the image's unit."),
+        *(Quantity(name, f"Part of it: {what}.") for name, what in _PARTS.items()),
+        Quantity("count", "Pixels that these are means of.", kind=int),
+    )
 
     def run(self, exposure: Exposure, calibrations: Calibrations) -> None:
         """One budget per amplifier."""
