@@ -58,13 +58,13 @@ class Readout:
     level: float | Mapping[str, float] = 1000.0
     drift: float = 0.0
     row_noise: float = 0.0
-    jump: float = 0.0
-    jump_row: int = 0
-    column_drift: float = 0.0
     full_well: float = math.inf
     converter_max: int = attrs.field(default=65535, validator=attrs.validators.in_(range(1, 65536)))
     has_noise: bool = True
     offsets: Mapping[str, float] = attrs.field(factory=dict)
+    jump: float = 0.0
+    jump_row: int = 0
+    column_drift: float = 0.0
 
     def level_of(self, amplifier: str) -> float:
         """The pedestal of an amplifier, adu. Raises KeyError when levels are given for others only."""
