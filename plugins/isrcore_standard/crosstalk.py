@@ -226,7 +226,7 @@ class CrosstalkCorrection(Step):
         values = [
             r.pixels.image[np.divmod(p, r.pixels.shape[1])] for r, p in zip(readings, found, strict=True)
         ]
-        if not any((some < above + high).any() for some in values):
+        if not any((some < _at_least(above + high)).any() for some in values):
             return found
         least = _at_least(above + self._median(windows))
         return [places[some >= least] for places, some in zip(found, values, strict=True)]
