@@ -33,6 +33,7 @@ from isrcore import (
     hookimpl,
     read_exposure,
     simulate,
+    statistics,
 )
 from isrcore.crosstalk import ROW_SOURCE
 from tests.effects.crosstalk import add_crosstalk
@@ -245,6 +246,24 @@ def test_a_pixel_is_bright_from_the_level_on():
     product = corrected(exposure, AB, minPixelToMask=400.0)
     assert np.argwhere(product.pixels.flagged("CROSSTALK")).tolist() == [[0, 0]]
     assert product.measured["crosstalk"]["ccd0"].count == 1
+
+
+def test_in_large_frames_a_pixel_in_doubt_is_settled_by_the_median():
+    """There the level is at first only known within bounds."""
+    exposure = exposure_of(pair(shape=(200, 100)))
+    exposure.image[...] = np.random.default_rng(1).normal(1000, 30, exposure.shape)
+    exposure.image[:100, 199] = exposure.image[100:, 199] = 9000
+    exact = statistics.median(exposure.image) + 5000
+    # No float32 number: the next larger one is bright, the next smaller one is not.
+    assert float(np.float32(exact)) < exact
+    level = np.nextafter(np.float32(exact), np.float32(np.inf))
+    exposure.image[0, 199], exposure.image[150, 199] = level, np.nextafter(level, np.float32(0))
+    assert statistics.median(exposure.image) + 5000 == exact
+    flagged = corrected(exposure, AB, minPixelToMask=5000.0).pixels.flagged("CROSSTALK")
+    assert flagged[:, 0].sum() == 199
+    assert flagged[0, 0]
+    assert not flagged[150, 0]
+    assert not flagged[:, 1:].any()
 
 
 def test_the_plane_has_a_name_of_its_own():

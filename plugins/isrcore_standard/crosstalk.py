@@ -226,7 +226,7 @@ class CrosstalkCorrection(Step):
         values = [
             r.pixels.image[np.divmod(p, r.pixels.shape[1])] for r, p in zip(readings, found, strict=True)
         ]
-        if not any((some < above + high).any() for some in values):
+        if not any((some < _at_least(above + high)).any() for some in values):
             return found
         least = _at_least(above + self._median(windows))
         return [places[some >= least] for places, some in zip(found, values, strict=True)]
@@ -245,7 +245,8 @@ _MOST_ROUNDS = 20
 def _at_least(value: float) -> np.float32:
     """The least float32 number that is not below the value."""
     rounded = np.float32(value)
-    return np.nextafter(rounded, np.float32(np.inf)) if rounded < value else rounded
+    # As float64: next to a float32 number, numpy would round the value first.
+    return np.nextafter(rounded, np.float32(np.inf)) if float(rounded) < value else rounded
 
 
 def _unequal(matrix: CrosstalkMatrix, affected: Detector, sources: Detector) -> Iterator[str]:
