@@ -35,11 +35,11 @@ def _frame(draw: st.DrawFn, detector: Detector, number: int) -> Exposure:
     return Exposure(pixels, detector, facts=facts, source=f"a fringe frame, number {number}")
 
 
-def waves(shape: tuple[int, int], rng: np.random.Generator) -> Float32:
-    """A pattern of three waves in random directions, 4 to 20 pixels long, of unit amplitude in all."""
+def waves(shape: tuple[int, int], rng: np.random.Generator, shortest: float = 4.0) -> Float32:
+    """A pattern of three waves in random directions, up to 20 pixels long, of unit amplitude in all."""
     y, x = np.mgrid[: shape[0], : shape[1]]
     pattern = np.zeros(shape)
     for _ in range(3):
-        angle, length, phase = rng.uniform(0, 2 * np.pi), rng.uniform(4, 20), rng.uniform(0, 2 * np.pi)
+        angle, length, phase = rng.uniform(0, 2 * np.pi), rng.uniform(shortest, 20), rng.uniform(0, 2 * np.pi)
         pattern += np.sin(2 * np.pi * (x * np.cos(angle) + y * np.sin(angle)) / length + phase) / 3
     return pattern.astype(np.float32)
