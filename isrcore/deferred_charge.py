@@ -29,7 +29,7 @@ class SerialTransfer:
     min(q/``trap_well``, 1)^``trap_power`` of them, and they let go of their charge in ``trap_emission``
     transfers (the e-folding time). Without traps their size is 0.
 
-    The volume law is that of Massey et al. (2010, MNRAS 401, 371, §2), with their notch depth zero.
+    The volume law is that of Massey et al. (2010, MNRAS 401, 371), with no notch.
     """
 
     cti: float = 0.0

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import attrs
 import numpy as np
 import pytest
 from astropy.table import Table
@@ -30,6 +31,7 @@ from isrcore import (
     simulate,
 )
 from isrcore.testing.registers import serial_transfers
+from isrcore_standard.deferred_charge import _prescan_width
 
 REGISTRY = Registry({"standard": isrcore_standard})
 PLUGINS = Registry(
@@ -181,3 +183,13 @@ def test_a_run_records_what_it_did() -> None:
     assert metadata["ISR DEFERRED 0 ITERATIONS"] == measured.iterations
     assert metadata["ISR DEFERRED 0 LARGEST"] == measured.largest
     assert metadata["converged"] is True
+
+
+def test_prescan_is_found_wherever_amplifiers_store_it() -> None:
+    # Four columns before the first of every row, stored at either end.
+    for detector in PLUGINS.camera("simulated").detectors:
+        assert [_prescan_width(amp) for amp in detector.amplifiers] == [4, 4]
+        # Columns behind the last of every row would be overscan.
+        amp = detector.amplifiers[0]
+        other = attrs.evolve(amp, readout_corner="L" + "LR"[amp.readout_corner[1] == "L"])
+        assert _prescan_width(other) == 0

@@ -108,7 +108,7 @@ def test_what_registers_do_is_undone(drawn: Any) -> None:
     assert all(one.converged for one in found.measured["deferredCharge"].values())
 
 
-def as_dicts(detector: Detector, table: DeferredCharge) -> list[dict[str, Any]]:
+def as_dicts(detector: Detector, table: DeferredCharge, prescan: int) -> list[dict[str, Any]]:
     """Amplifiers and registers as the independent model takes them."""
     found = []
     for amp in detector.amplifiers:
@@ -123,7 +123,7 @@ def as_dicts(detector: Detector, table: DeferredCharge) -> list[dict[str, Any]]:
             {
                 "box": (box.y0, box.y1, box.x0, box.x1),
                 "output": amp.readout_corner[1],
-                "prescan": deferred_charge._prescan_width(amp),
+                "prescan": prescan,
                 "cti": one.cti,
                 "trap": trap,
             }
@@ -148,14 +148,14 @@ def wide_detector(width: int = 100, prescan: int = 12) -> Detector:
     return Detector("wide", 0, (40, 2 * width), (40, 2 * (prescan + width)), amplifiers)
 
 
-@given(data=st.data())
-def test_the_independent_model_is_undone(data: st.DataObject) -> None:
-    detector = wide_detector()
+@given(data=st.data(), prescan=st.sampled_from([0, 12, 50]))
+def test_the_independent_model_is_undone(data: st.DataObject, prescan: int) -> None:
+    detector = wide_detector(prescan=prescan)
     truth = data.draw(skies(detector))
     table = DeferredCharge({name: data.draw(serial_transfers()) for name in "AB"})
     charge = electrons(detector, truth.image)
     raw = exposure_of(detector, 0 * truth.image)
-    arrived = defer_charge(charge, as_dicts(detector, table))
+    arrived = defer_charge(charge, as_dicts(detector, table, prescan))
     for amp in detector.amplifiers:
         raw.image[amp.box.slices] = arrived[amp.box.slices] / amp.gain
     error = electrons(detector, corrected(raw, table).image) - charge
