@@ -7,6 +7,7 @@ from typing import Any
 
 import attrs
 import numpy as np
+import numpy.typing as npt
 from astropy.io import fits
 
 from isrcore.geometry import Box
@@ -51,6 +52,10 @@ _KINDS = {
 }
 
 
+# Numbers as they are stored, by the letter in TFORM.
+_DTYPES = {"K": ">i8", "D": ">f8", "L": "u1"}
+
+
 def _column(name: str, kind: _Kind, values: Iterable[Any]) -> fits.Column:
     """A column of encoded values."""
     encoded = [kind.encode(value) for value in values]
@@ -69,12 +74,38 @@ def make_table(name: str, row_type: type, rows: Sequence[Any]) -> fits.BinTableH
     return fits.BinTableHDU.from_columns(columns, nrows=len(rows), name=name)
 
 
-def read_rows(hdu: Any, row_type: type) -> Iterator[dict[str, Any]]:
+def read_columns(header: fits.Header, data: bytes) -> dict[str, list[Any]]:
+    """The columns of a table by name, as Python's own values; data of any other kind are a `KeyError`.
+
+    astropy prepares much for every column that is not needed here.
+    """
+    numbers = range(1, header["TFIELDS"] + 1)
+    formats = [(header[f"TTYPE{n}"], *_dtype(header[f"TFORM{n}"])) for n in numbers]
+    table = np.frombuffer(data, np.dtype(formats), count=header["NAXIS2"])
+    return {name: _values(table[name]) for name, *_ in formats}
+
+
+def _dtype(form: str) -> tuple[str, tuple[int, ...]]:
+    """Type and shape of a value of a column, by its TFORM."""
+    count, code = int(form[:-1] or "1"), form[-1]
+    if code == "A":
+        return f"S{count}", ()
+    return _DTYPES[code], () if count == 1 else (count,)
+
+
+def _values(column: npt.NDArray[Any]) -> list[Any]:
+    """Values of a column; blanks at the end of a text do not count."""
+    if column.dtype.kind == "S":
+        return [text.decode("ascii").rstrip() for text in column.tolist()]
+    values: list[Any] = (column == ord("T") if column.dtype == np.uint8 else column).tolist()
+    return values
+
+
+def read_rows(header: fits.Header, data: bytes, row_type: type) -> Iterator[dict[str, Any]]:
     """The rows of a table as values of the fields of their type."""
     kinds = {field.name: _KINDS[str(field.type)] for field in attrs.fields(row_type)}
-    # Column by column: a row of astropy's makes every one of its values anew.
-    columns = {name: hdu.data[name].tolist() for name in kinds}
-    for index in range(len(hdu.data)):
+    columns = read_columns(header, data)
+    for index in range(header["NAXIS2"]):
         yield {name: kind.decode(columns[name][index]) for name, kind in kinds.items()}
 
 

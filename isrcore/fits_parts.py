@@ -1,0 +1,100 @@
+"""The HDUs of a file as headers and places: what astropy prepares of each takes longer than reading a CCD."""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Iterator
+from typing import IO, Any
+
+import attrs
+import numpy as np
+from astropy.io import fits
+from astropy.io.fits import Header
+
+from isrcore.fits_planes import is_whole, read_plane
+from isrcore.image import Pixels
+
+_BLOCK = 2880
+# What is read in one pass, by BITPIX.
+_FAST: dict[int, type] = {-32: np.float32, 32: np.int32}
+
+
+@attrs.frozen(eq=False)
+class Part:
+    """One HDU of an open file. ``start``, ``data_start`` and ``end`` count bytes; the data end with padding.
+
+    Those who read data get None when the HDU's CHECKSUM is wrong or missing.
+    """
+
+    stream: IO[bytes] = attrs.field(repr=False)
+    name: str
+    header: Header = attrs.field(repr=False)
+    start: int
+    data_start: int
+    end: int
+
+    @property
+    def is_compressed(self) -> bool:
+        """Whether it is an image in a table of compressed tiles."""
+        return bool(self.header.get("ZIMAGE"))
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(ny, nx) of the image it holds, compressed or not."""
+        axis = "ZNAXIS" if self.is_compressed else "NAXIS"
+        return self.header[f"{axis}2"], self.header[f"{axis}1"]
+
+    def read(self) -> bytes | None:
+        """The data, padding included."""
+        content = self._content()
+        return content[self.data_start - self.start :] if is_whole(self.header, content) else None
+
+    def read_image(self) -> Pixels | None:
+        """The pixels of an image, in native byte order."""
+        if not self.is_compressed and self.header["BITPIX"] in _FAST and "BZERO" not in self.header:
+            return self._read_plane()
+        content = self._content()
+        if not is_whole(self.header, content):
+            return None
+        extract = io.BytesIO()
+        fits.PrimaryHDU().writeto(extract)
+        extract.write(content)
+        extract.seek(0)
+        with fits.open(extract, memmap=False) as hdus:
+            stored = hdus[1].data
+        return np.ascontiguousarray(stored, dtype=stored.dtype.newbyteorder("="))
+
+    def _content(self) -> bytes:
+        """Header and data."""
+        self.stream.seek(self.start)
+        return self.stream.read(self.end - self.start)
+
+    def _read_plane(self) -> Pixels | None:
+        """The pixels of a plain image, read and summed in one pass."""
+        plane, total = read_plane(self.stream, self.data_start, self.shape, _FAST[self.header["BITPIX"]])
+        self.stream.seek(self.start)
+        written = self.stream.read(self.data_start - self.start)
+        return plane if is_whole(self.header, written, total) else None
+
+
+def read_parts(stream: IO[bytes]) -> Iterator[Part]:
+    """The HDUs of a file by their headers. Raises what astropy raises for a damaged header."""
+    length = stream.seek(0, io.SEEK_END)
+    end = 0
+    while end < length:
+        start = stream.seek(end)
+        header = Header.fromfile(stream)
+        data_start = stream.tell()
+        end = data_start - (-_data_size(header) // _BLOCK) * _BLOCK
+        name = header.get("EXTNAME", "") if start else "PRIMARY"
+        yield Part(stream, name, header, start, data_start, end)
+
+
+def _data_size(header: Any) -> int:
+    """Bytes of data without padding (FITS Standard 4.0, section 4.4.1)."""
+    axes = [header[f"NAXIS{axis}"] for axis in range(1, header["NAXIS"] + 1)]
+    if not axes:
+        return 0
+    values = header.get("GCOUNT", 1) * (header.get("PCOUNT", 0) + math.prod(axes))
+    return int(abs(header["BITPIX"]) // 8 * values)
