@@ -34,7 +34,7 @@ from isrcore.exposure import Exposure, HistoryEntry, VisitInfo
 from isrcore.fits_columns import escape, make_table, read_columns, read_rows, text_column, unescape
 from isrcore.fits_compression import choose_compression, make_plane_hdu
 from isrcore.fits_parts import Part, read_parts
-from isrcore.fits_planes import is_fast, write_plane
+from isrcore.fits_planes import is_fast, narrowed, write_plane
 from isrcore.image import MaskedImage, MaskPlanes, Pixels
 from isrcore.raw import without_file_keywords
 
@@ -132,7 +132,7 @@ def read_exposure(path: str | Path) -> Exposure:
     damaged.
     """
     with _open_product(path) as parts:
-        return _to_exposure(path, parts, {part.name: part.read_image() for part in _planes_of(parts)})
+        return _to_exposure(path, parts, {part.name: part.read_plane() for part in _planes_of(parts)})
 
 
 def survey_exposure(path: str | Path) -> Exposure:
@@ -226,7 +226,7 @@ def _image_hdus(exposure: Exposure, compression: str) -> Iterator[Any]:
     (image if is_plain else mask).extend(_bit_cards(pixels))
     yield make_plane_hdu("IMAGE", pixels.image, image, compression)
     if not is_plain:
-        yield make_plane_hdu("MASK", pixels.mask, mask, compression)
+        yield make_plane_hdu("MASK", narrowed(pixels.mask, pixels.planes), mask, compression)
         yield make_plane_hdu("VARIANCE", pixels.variance, variance, compression)
 
 

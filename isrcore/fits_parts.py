@@ -16,8 +16,6 @@ from isrcore.fits_planes import is_whole, read_plane
 from isrcore.image import Pixels
 
 _BLOCK = 2880
-# What is read in one pass, by BITPIX.
-_FAST: dict[int, type] = {-32: np.float32, 32: np.int32}
 
 
 @attrs.frozen(eq=False)
@@ -50,10 +48,18 @@ class Part:
         content = self._content()
         return content[self.data_start - self.start :] if is_whole(self.header, content) else None
 
+    def read_plane(self) -> Pixels | None:
+        """The pixels of an image of numbers of 32 bits, or of 16, which are widened; in one pass if plain."""
+        if self.is_compressed or "BZERO" in self.header:
+            stored = self.read_image()
+            return stored.astype(np.int32) if stored is not None and stored.dtype == np.int16 else stored
+        plane, total = read_plane(self.stream, self.data_start, self.shape, self.header["BITPIX"])
+        self.stream.seek(self.start)
+        written = self.stream.read(self.data_start - self.start)
+        return plane if is_whole(self.header, written, total) else None
+
     def read_image(self) -> Pixels | None:
-        """The pixels of an image, in native byte order."""
-        if not self.is_compressed and self.header["BITPIX"] in _FAST and "BZERO" not in self.header:
-            return self._read_plane()
+        """The pixels of an image as they are stored, but in native byte order."""
         content = self._content()
         if not is_whole(self.header, content):
             return None
@@ -69,13 +75,6 @@ class Part:
         """Header and data."""
         self.stream.seek(self.start)
         return self.stream.read(self.end - self.start)
-
-    def _read_plane(self) -> Pixels | None:
-        """The pixels of a plain image, read and summed in one pass."""
-        plane, total = read_plane(self.stream, self.data_start, self.shape, _FAST[self.header["BITPIX"]])
-        self.stream.seek(self.start)
-        written = self.stream.read(self.data_start - self.start)
-        return plane if is_whole(self.header, written, total) else None
 
 
 def read_parts(stream: IO[bytes]) -> Iterator[Part]:
