@@ -31,10 +31,10 @@ from astropy.wcs import WCS
 from isrcore.atomic import UNFINISHED, replacing
 from isrcore.camera import Amplifier, Detector
 from isrcore.exposure import Exposure, HistoryEntry, VisitInfo
-from isrcore.fits_columns import escape, make_table, read_columns, read_rows, text_column, unescape
+from isrcore.fits_columns import escape, make_table, make_texts, read_columns, read_rows, unescape
 from isrcore.fits_compression import choose_compression, make_plane_hdu
-from isrcore.fits_parts import Part, read_parts
-from isrcore.fits_planes import is_fast, narrowed, write_plane
+from isrcore.fits_parts import NewPart, Part, read_parts
+from isrcore.fits_planes import narrowed
 from isrcore.image import MaskedImage, MaskPlanes, Pixels
 from isrcore.raw import without_file_keywords
 
@@ -110,8 +110,8 @@ def write_exposure(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", AstropyWarning)
         try:
-            hdus = fits.HDUList([*_image_hdus(exposure, compression), *_table_hdus(exposure)])
-            hdus += _text_hdus(config_text, provenance or {})
+            hdus = [*_image_hdus(exposure, compression), *_tables(exposure)]
+            hdus += _texts(config_text, provenance or {})
             hdus += _extra_hdus(extra or {}, {hdu.name for hdu in hdus}, compression)
             hdus[0].header["NEXTEND"] = (len(hdus) - 1, "number of extensions")
             with replacing(target) as stream:
@@ -206,19 +206,18 @@ def _obstacles(target: Path, overwrite: bool) -> Iterator[str]:
 
 def _write_hdu(stream: IO[bytes], hdu: Any) -> None:
     """Write an HDU with its checksums."""
-    if type(hdu) is fits.ImageHDU and is_fast(hdu.data):
-        write_plane(stream, hdu.header, hdu.data)
+    if isinstance(hdu, NewPart):
+        hdu.write(stream)
         return
-    is_first = isinstance(hdu, fits.PrimaryHDU)
     written = io.BytesIO()
-    hdus = [hdu] if is_first else [fits.PrimaryHDU(), hdu]
-    fits.HDUList(hdus).writeto(written, checksum=True, output_verify="silentfix+exception")
-    stream.write(written.getbuffer()[0 if is_first else _BLOCK :])
+    hdus = fits.HDUList([fits.PrimaryHDU(), hdu])
+    hdus.writeto(written, checksum=True, output_verify="silentfix+exception")
+    stream.write(written.getbuffer()[_BLOCK:])
 
 
 def _image_hdus(exposure: Exposure, compression: str) -> Iterator[Any]:
     """The primary HDU and the planes."""
-    yield fits.PrimaryHDU(header=_primary_header(exposure))
+    yield _make_primary(exposure)
     pixels, position = exposure.pixels.read_only(), _wcs_header(exposure.wcs)
     image, mask, variance = position.copy(), position.copy(), position.copy()
     image["BUNIT"], variance["BUNIT"] = exposure.unit, exposure.unit and f"{exposure.unit}2"
@@ -228,6 +227,14 @@ def _image_hdus(exposure: Exposure, compression: str) -> Iterator[Any]:
     if not is_plain:
         yield make_plane_hdu("MASK", narrowed(pixels.mask, pixels.planes), mask, compression)
         yield make_plane_hdu("VARIANCE", pixels.variance, variance, compression)
+
+
+def _make_primary(exposure: Exposure) -> NewPart:
+    """The primary HDU. Raises VerifyError for a card that FITS cannot hold."""
+    hdu = fits.PrimaryHDU(header=_primary_header(exposure))
+    hdu.verify("silentfix+exception")
+    hdu.header.set("EXTEND", True, after="NAXIS")
+    return NewPart("PRIMARY", hdu.header, np.zeros(0, np.int32))
 
 
 def _is_untouched(pixels: MaskedImage) -> bool:
@@ -300,7 +307,7 @@ def _to_text(date: Time) -> str:
         return str(utc.isot)
 
 
-def _table_hdus(exposure: Exposure) -> Iterator[fits.BinTableHDU]:
+def _tables(exposure: Exposure) -> Iterator[NewPart]:
     """History and detector."""
     yield make_table("ISR_HISTORY", HistoryEntry, exposure.history)
     table = make_table("ISR_DETECTOR", Amplifier, exposure.detector.amplifiers)
@@ -313,7 +320,7 @@ def _table_hdus(exposure: Exposure) -> Iterator[fits.BinTableHDU]:
     yield table
 
 
-def _text_hdus(config_text: str, provenance: Mapping[str, str]) -> Iterator[fits.BinTableHDU]:
+def _texts(config_text: str, provenance: Mapping[str, str]) -> Iterator[NewPart]:
     """Tables of the configuration, line by line, and of the provenance; none for what is empty."""
     tables = {
         "ISR_CONFIG": {"line": config_text.split("\n") if config_text else []},
@@ -321,8 +328,7 @@ def _text_hdus(config_text: str, provenance: Mapping[str, str]) -> Iterator[fits
     }
     for name, columns in tables.items():
         if any(columns.values()):
-            made = [text_column(column, texts) for column, texts in columns.items()]
-            yield fits.BinTableHDU.from_columns(made, name=name)
+            yield make_texts(name, columns)
 
 
 def _extra_hdus(extra: Mapping[str, npt.NDArray[Any]], taken: set[str], compression: str) -> Iterator[Any]:

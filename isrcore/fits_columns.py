@@ -1,15 +1,19 @@
-"""Values of attrs classes as columns of FITS tables, and texts that ASCII cannot hold."""
+"""Values of attrs classes as columns of FITS tables, and texts that ASCII cannot hold.
+
+Tables are made and read here: what astropy prepares of every column takes longer than all pixels of a CCD.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import attrs
 import numpy as np
 import numpy.typing as npt
-from astropy.io import fits
+from astropy.io.fits import Header
 
+from isrcore.fits_parts import NewPart, make_header
 from isrcore.geometry import Box
 
 
@@ -56,29 +60,38 @@ _KINDS = {
 _DTYPES = {"K": ">i8", "D": ">f8", "L": "u1"}
 
 
-def _column(name: str, kind: _Kind, values: Iterable[Any]) -> fits.Column:
-    """A column of encoded values."""
-    encoded = [kind.encode(value) for value in values]
-    if kind.format != "A":
-        return fits.Column(name, kind.format, array=np.array(encoded))
-    width = max([1, *map(len, encoded)])
-    return fits.Column(name, f"{width}A", array=np.array(encoded, dtype=f"S{width}"))
-
-
-def make_table(name: str, row_type: type, rows: Sequence[Any]) -> fits.BinTableHDU:
+def make_table(name: str, row_type: type, rows: Sequence[Any]) -> NewPart:
     """A table with a column for each field of the rows' type."""
-    columns = [
-        _column(field.name, _KINDS[str(field.type)], [getattr(row, field.name) for row in rows])
-        for field in attrs.fields(row_type)
-    ]
-    return fits.BinTableHDU.from_columns(columns, nrows=len(rows), name=name)
+    kinds = {field.name: _KINDS[str(field.type)] for field in attrs.fields(row_type)}
+    columns = {column: [kind.encode(getattr(row, column)) for row in rows] for column, kind in kinds.items()}
+    return _table(name, {column: kind.format for column, kind in kinds.items()}, columns, len(rows))
 
 
-def read_columns(header: fits.Header, data: bytes) -> dict[str, list[Any]]:
-    """The columns of a table by name, as Python's own values; data of any other kind are a `KeyError`.
+def make_texts(name: str, columns: Mapping[str, Iterable[str]]) -> NewPart:
+    """A table of texts."""
+    encoded = {column: [escape(text) for text in texts] for column, texts in columns.items()}
+    return _table(name, dict.fromkeys(encoded, "A"), encoded, max(map(len, encoded.values())))
 
-    astropy prepares much for every column that is not needed here.
-    """
+
+def _table(name: str, forms: Mapping[str, str], columns: Mapping[str, list[Any]], rows: int) -> NewPart:
+    """A table of encoded values, by TFORM; the longest text makes the width of a column of texts."""
+    widths = {column: max([1, *map(len, columns[column])]) for column, form in forms.items() if form == "A"}
+    forms = {column: f"{widths.get(column, '')}{form}" for column, form in forms.items()}
+    table = np.zeros(rows, np.dtype([(column, *_dtype(form)) for column, form in forms.items()]))
+    for column, values in columns.items():
+        if rows:
+            table[column] = [b"FT"[value] for value in values] if forms[column] == "L" else values
+    cards: list[tuple[str, int | str]] = [("TFIELDS", len(forms))]
+    for number, (column, form) in enumerate(forms.items(), 1):
+        cards += [(f"TTYPE{number}", column), (f"TFORM{number}", form)]
+    header = make_header("BINTABLE", name, 8, (table.itemsize, rows), cards)
+    content = table.tobytes()
+    # Written, and summed, in words of four bytes.
+    return NewPart(name, header, np.frombuffer(content + bytes(-len(content) % 4), ">u4").astype(np.uint32))
+
+
+def read_columns(header: Header, data: bytes) -> dict[str, list[Any]]:
+    """The columns of a table by name, as Python's own values."""
     numbers = range(1, header["TFIELDS"] + 1)
     formats = [(header[f"TTYPE{n}"], *_dtype(header[f"TFORM{n}"])) for n in numbers]
     table = np.frombuffer(data, np.dtype(formats), count=header["NAXIS2"])
@@ -101,14 +114,9 @@ def _values(column: npt.NDArray[Any]) -> list[Any]:
     return values
 
 
-def read_rows(header: fits.Header, data: bytes, row_type: type) -> Iterator[dict[str, Any]]:
+def read_rows(header: Header, data: bytes, row_type: type) -> Iterator[dict[str, Any]]:
     """The rows of a table as values of the fields of their type."""
     kinds = {field.name: _KINDS[str(field.type)] for field in attrs.fields(row_type)}
     columns = read_columns(header, data)
     for index in range(header["NAXIS2"]):
         yield {name: kind.decode(columns[name][index]) for name, kind in kinds.items()}
-
-
-def text_column(name: str, texts: Iterable[str]) -> fits.Column:
-    """A column of texts."""
-    return _column(name, _KINDS["str"], texts)

@@ -295,7 +295,7 @@ def disk_full(*_: Any, **__: Any) -> NoReturn:
     raise OSError(errno.ENOSPC, "No space left on device")
 
 
-@pytest.mark.parametrize("where", ["os.fsync", "astropy.io.fits.HDUList.writeto", "pathlib.Path.replace"])
+@pytest.mark.parametrize("where", ["os.fsync", "isrcore.fits_parts.NewPart.write", "pathlib.Path.replace"])
 def test_a_full_disk_leaves_what_was_there(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str
 ) -> None:
