@@ -31,6 +31,7 @@ from isrcore.fits import (
     read_provenance,
     write_exposure,
 )
+from isrcore.fits_columns import read_columns
 from isrcore.fits_compression import COMPRESSIONS
 from isrcore.fits_planes import encode_sum
 from isrcore.geometry import Box
@@ -249,6 +250,18 @@ def test_other_readers_find_the_tables(tmp_path: Path) -> None:
             assert file["box"].tolist() == [list(attrs.astuple(amplifier.box))]
             assert file["flip_x"].tolist() == [amplifier.flip_x]
             assert file["gain"].tolist() == [1.6]
+
+
+def test_texts_may_be_filled_up_with_blanks() -> None:
+    """Which is how many programs write them."""
+    table = fits.BinTableHDU.from_columns([fits.Column("name", "4A", array=np.array(["ab", "c"]))])
+    assert read_columns(table.header, b"ab  c   ") == {"name": ["ab", "c"]}
+
+
+def test_extra_images_may_be_views(tmp_path: Path) -> None:
+    view = np.arange(401 * 523, dtype=np.int32).astype(np.int16).reshape(401, 523)[::-1, 2:521]
+    write_exposure(exposure(), tmp_path / "p.fits", extra={"COUNTS": view})
+    np.testing.assert_array_equal(read_extra(tmp_path / "p.fits", "COUNTS"), view)
 
 
 def test_what_is_not_asked_for_is_not_verified(tmp_path: Path) -> None:
