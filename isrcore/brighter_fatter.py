@@ -16,7 +16,8 @@ import numpy.typing as npt
 from astropy.io import fits
 
 from isrcore.atomic import replacing
-from isrcore.fits_columns import escape, make_table, read_rows, unescape
+from isrcore.fits_columns import escape, unescape
+from isrcore.fits_tables import make_table_hdu, rows_of
 
 Weights = npt.NDArray[np.float64]
 
@@ -162,7 +163,7 @@ class BrighterFatterKernel:
                 image.header[_AMPLIFIER] = escape(name)
             yield image
         if self.gains:
-            yield make_table(_GAINS, _Gain, [_Gain(*item) for item in self.gains.items()])
+            yield make_table_hdu(_GAINS, _Gain, [_Gain(*item) for item in self.gains.items()])
 
 
 def _faults(kernel: Weights) -> Iterator[str]:
@@ -187,7 +188,7 @@ def _from_fits(path: Path) -> BrighterFatterKernel:
         if twice:
             raise BrighterFatterError(f"it has several kernels of {', '.join(map(repr, twice))}")
         kernels = {name: unit.data for name, unit in zip(names, images, strict=True)}
-        rows = [_Gain(**row) for row in read_rows(units[_GAINS], _Gain)] if _GAINS in units else []
+        rows = list(rows_of(units[_GAINS], _Gain)) if _GAINS in units else []
         return BrighterFatterKernel(
             kernels.pop("", None),
             kernels,

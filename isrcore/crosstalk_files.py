@@ -17,7 +17,8 @@ from astropy.table import Table
 from isrcore.atomic import replacing
 from isrcore.config_toml import format_value
 from isrcore.crosstalk import Crosstalk, CrosstalkError, CrosstalkMatrix
-from isrcore.fits_columns import escape, make_table, read_rows, unescape
+from isrcore.fits_columns import escape, unescape
+from isrcore.fits_tables import make_table_hdu, rows_of
 
 _EXTENSION = "CROSSTALK"
 _ABOUT = "affected += linear * source + quadratic * source^2"
@@ -187,7 +188,7 @@ def _matrix_of_pairs(pairs: Sequence[_Pair], affected: list[str], sources: list[
 
 def _to_fits(crosstalk: Crosstalk) -> bytes:
     """A table with the columns of `_Pair`."""
-    table = make_table(_EXTENSION, _Pair, _pairs(crosstalk))
+    table = make_table_hdu(_EXTENSION, _Pair, _pairs(crosstalk))
     table.header["DETNAME"] = escape(crosstalk.detector_name)
     table.header["PIXUNIT"] = crosstalk.unit
     table.header["COMMENT"] = _ABOUT
@@ -206,7 +207,7 @@ def _from_fits(path: Path) -> Crosstalk:
             raise CrosstalkError("its checksum is wrong: the file is damaged")
         _require_columns([name.lower() for name in table.columns.names])
         _require_adu(table.header.get("PIXUNIT"))
-        pairs = [_Pair(**row) for row in read_rows(table, _Pair)]
+        pairs = list(rows_of(table, _Pair))
         return _from_pairs(pairs, unescape(table.header.get("DETNAME", "")))
 
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 import numpy as np
 from astropy.io.fits import Header
-from astropy.nddata import CCDData, StdDevUncertainty, VarianceUncertainty
 from astropy.time import Time
 from astropy.wcs import WCS
 
@@ -21,6 +20,10 @@ from isrcore.ledger import Applied
 from isrcore.runs import Runs
 from isrcore.transmission import SystemTransmission
 from isrcore.zero_point import ZeroPoint
+
+if TYPE_CHECKING:
+    # A fifth of what importing isrcore takes, for those who ask for a CCDData only.
+    from astropy.nddata import CCDData
 
 #: Units an exposure can be in; empty = dimensionless, as normalised flats are.
 UNITS = ("adu", "electron", "")
@@ -194,6 +197,8 @@ class Exposure:
 
         Pixels are shared, not copied. The mask's plane names go into ``meta`` as ``MP_`` cards.
         """
+        from astropy.nddata import CCDData, VarianceUncertainty
+
         header = self.header.copy()
         for name, bit in self.planes.bits.items():
             keyword = f"MP_{name}"
@@ -231,6 +236,8 @@ class Exposure:
 
 def _variance_of(ccd: CCDData) -> Float32 | None:
     """The variance plane of a CCDData, whatever its kind of uncertainty."""
+    from astropy.nddata import StdDevUncertainty, VarianceUncertainty
+
     uncertainty = ccd.uncertainty
     if uncertainty is None:
         return None

@@ -14,7 +14,7 @@ import io
 import os
 import re
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Set
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -32,10 +32,17 @@ from isrcore.atomic import UNFINISHED, replacing
 from isrcore.camera import Amplifier, Detector
 from isrcore.exposure import Exposure, HistoryEntry, VisitInfo
 from isrcore.fits_cards import exact_card, make_card
-from isrcore.fits_columns import make_table, read_rows, text_column, unescape
+from isrcore.fits_columns import make_table, make_texts, read_columns, read_rows, unescape
 from isrcore.fits_compression import choose_compression, make_plane_hdu
-from isrcore.fits_optics import ZERO_POINT_CARDS, optics_hdus, read_optics, zero_point_cards
-from isrcore.fits_planes import is_fast, is_intact, read_plane, write_plane
+from isrcore.fits_optics import (
+    OPTICS_TABLES,
+    ZERO_POINT_CARDS,
+    optics_hdus,
+    read_optics,
+    zero_point_cards,
+)
+from isrcore.fits_parts import NewPart, Part, read_parts
+from isrcore.fits_planes import narrowed
 from isrcore.image import MaskedImage, MaskPlanes, Pixels
 from isrcore.raw import without_file_keywords
 
@@ -66,8 +73,6 @@ _DETECTOR_CARDS = {
     "pixel_size_mm": "DETPIX",
 }
 _BLOCK = 2880
-# What is read in one pass, by BITPIX.
-_FAST: dict[int, type] = {-32: np.float32, 32: np.int32}
 _FACT = re.compile(r"ISRF\d{3}")
 _OWN_CARDS = "|".join([*_VISIT_CARDS.values(), *ZERO_POINT_CARDS])
 _OWN_KEYWORD = re.compile(rf"ISRLAYO|ISRCAM|ISRF\d{{3}}|{_OWN_CARDS}")
@@ -114,8 +119,8 @@ def write_exposure(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", AstropyWarning)
         try:
-            hdus = fits.HDUList([*_image_hdus(exposure, compression), *_table_hdus(exposure)])
-            hdus += _text_hdus(config_text, provenance or {})
+            hdus = [*_image_hdus(exposure, compression), *_tables(exposure)]
+            hdus += _texts(config_text, provenance or {})
             hdus += _extra_hdus(extra or {}, {hdu.name for hdu in hdus}, compression)
             hdus[0].header["NEXTEND"] = (len(hdus) - 1, "number of extensions")
             with replacing(target) as stream:
@@ -135,11 +140,8 @@ def read_exposure(path: str | Path) -> Exposure:
     same digest however they are stored. Raises `FitsError` when the file is no product, incomplete or
     damaged.
     """
-    with _open_product(path) as hdus:
-        planes = {hdu.name: _read_plane(path, hdu) for hdu in _planes_of(hdus)}
-        damaged = {name for name, plane in planes.items() if plane is None}
-        _verify(path, [hdu for hdu in hdus.values() if hdu.name not in planes], damaged)
-        return _to_exposure(path, hdus, [plane for plane in planes.values() if plane is not None])
+    with _open_product(path) as parts:
+        return _to_exposure(path, parts, {part.name: part.read_plane() for part in _planes_of(parts)})
 
 
 def survey_exposure(path: str | Path) -> Exposure:
@@ -147,53 +149,55 @@ def survey_exposure(path: str | Path) -> Exposure:
 
     Damage to pixels is not found.
     """
-    with _open_product(path) as hdus:
-        planes = _planes_of(hdus)
-        _verify(path, [hdu for hdu in hdus.values() if hdu not in planes])
-        return _to_exposure(path, hdus, [_survey_plane(hdu) for hdu in planes])
+    with _open_product(path) as parts:
+        return _to_exposure(path, parts, {part.name: _survey_plane(part) for part in _planes_of(parts)})
 
 
-def _to_exposure(path: str | Path, hdus: Mapping[str, Any], planes: list[Pixels]) -> Exposure:
+def _to_exposure(path: str | Path, parts: Mapping[str, Part], planes: dict[str, Pixels | None]) -> Exposure:
     """The exposure of a product whose pixels were read."""
-    primary, image = hdus["PRIMARY"].header, hdus["IMAGE"]
-    detector = _read_detector(hdus["ISR_DETECTOR"])
+    data = {name: parts[name].read() for name in ("PRIMARY", "ISR_HISTORY", "ISR_DETECTOR")}
+    light = {name: part.read_table() for name, part in parts.items() if name in OPTICS_TABLES}
+    _verify(path, {**data, **light, **planes})
+    primary, image = parts["PRIMARY"].header, parts["IMAGE"].header
+    history = read_rows(parts["ISR_HISTORY"].header, data["ISR_HISTORY"] or b"", HistoryEntry)
+    detector = _read_detector(parts["ISR_DETECTOR"].header, data["ISR_DETECTOR"] or b"")
     return Exposure(
-        _join_planes(hdus, planes),
+        _join_planes(parts, [plane for plane in planes.values() if plane is not None]),
         detector,
         camera=unescape(primary["ISRCAM"]),
         visit=_read_visit(primary),
         header=_without_own_cards(primary),
-        wcs=WCS(image.header, fix=False) if "WCSAXES" in image.header else None,
-        unit=image.header["BUNIT"],
+        wcs=WCS(image, fix=False) if "WCSAXES" in image else None,
+        unit=image["BUNIT"],
         facts=frozenset(unescape(primary[card]) for card in primary if _FACT.fullmatch(card)),
-        history=tuple(HistoryEntry(**row) for row in read_rows(hdus["ISR_HISTORY"], HistoryEntry)),
+        history=tuple(HistoryEntry(**row) for row in history),
         source=str(path),
-        digest="-".join(_datasum(hdu) for hdu in _planes_of(hdus)),
-        **read_optics(hdus, detector),
+        digest="-".join(_datasum(part) for part in _planes_of(parts)),
+        **read_optics(primary, light, detector),
     )
 
 
 def read_config(path: str | Path) -> str:
     """The configuration text a product was written with, empty when there was none. Raises `FitsError`."""
-    with _open_product(path) as hdus:
-        (lines,) = _read_texts(path, hdus, "ISR_CONFIG", "line")
+    with _open_product(path) as parts:
+        (lines,) = _read_texts(path, parts, "ISR_CONFIG", "line")
         return "\n".join(lines)
 
 
 def read_provenance(path: str | Path) -> dict[str, str]:
     """The provenance a product was written with. Raises `FitsError`."""
-    with _open_product(path) as hdus:
-        keys, values = _read_texts(path, hdus, "ISR_PROVENANCE", "key", "value")
+    with _open_product(path) as parts:
+        keys, values = _read_texts(path, parts, "ISR_PROVENANCE", "key", "value")
         return dict(zip(keys, values, strict=True))
 
 
 def read_extra(path: str | Path, name: str) -> npt.NDArray[Any]:
     """An extra image a product was written with. Raises `FitsError`, also when there is none of that name."""
-    with _open_product(path) as hdus:
-        if name not in hdus:
-            raise FitsError(f"product {str(path)!r} has no image {name!r}; it has {', '.join(hdus)}")
-        image = _read_plane(path, hdus[name])
-        _verify(path, [], set() if image is not None else {name})
+    with _open_product(path) as parts:
+        if name not in parts:
+            raise FitsError(f"product {str(path)!r} has no image {name!r}; it has {', '.join(parts)}")
+        image = parts[name].read_image()
+        _verify(path, {name: image})
         return np.asarray(image)
 
 
@@ -214,19 +218,18 @@ def _obstacles(target: Path, overwrite: bool) -> Iterator[str]:
 
 def _write_hdu(stream: IO[bytes], hdu: Any) -> None:
     """Write an HDU with its checksums."""
-    if type(hdu) is fits.ImageHDU and is_fast(hdu.data):
-        write_plane(stream, hdu.header, hdu.data)
+    if isinstance(hdu, NewPart):
+        hdu.write(stream)
         return
-    is_first = isinstance(hdu, fits.PrimaryHDU)
     written = io.BytesIO()
-    hdus = [hdu] if is_first else [fits.PrimaryHDU(), hdu]
-    fits.HDUList(hdus).writeto(written, checksum=True, output_verify="silentfix+exception")
-    stream.write(written.getbuffer()[0 if is_first else _BLOCK :])
+    hdus = fits.HDUList([fits.PrimaryHDU(), hdu])
+    hdus.writeto(written, checksum=True, output_verify="silentfix+exception")
+    stream.write(written.getbuffer()[_BLOCK:])
 
 
 def _image_hdus(exposure: Exposure, compression: str) -> Iterator[Any]:
     """The primary HDU and the planes."""
-    yield fits.PrimaryHDU(header=_primary_header(exposure))
+    yield _make_primary(exposure)
     pixels, position = exposure.pixels.read_only(), _wcs_header(exposure.wcs)
     image, mask, variance = position.copy(), position.copy(), position.copy()
     image["BUNIT"], variance["BUNIT"] = exposure.unit, exposure.unit and f"{exposure.unit}2"
@@ -234,8 +237,16 @@ def _image_hdus(exposure: Exposure, compression: str) -> Iterator[Any]:
     (image if is_plain else mask).extend(_bit_cards(pixels))
     yield make_plane_hdu("IMAGE", pixels.image, image, compression)
     if not is_plain:
-        yield make_plane_hdu("MASK", pixels.mask, mask, compression)
+        yield make_plane_hdu("MASK", narrowed(pixels.mask, pixels.planes), mask, compression)
         yield make_plane_hdu("VARIANCE", pixels.variance, variance, compression)
+
+
+def _make_primary(exposure: Exposure) -> NewPart:
+    """The primary HDU. Raises VerifyError for a card that FITS cannot hold."""
+    hdu = fits.PrimaryHDU(header=_primary_header(exposure))
+    hdu.verify("silentfix+exception")
+    hdu.header.set("EXTEND", True, after="NAXIS")
+    return NewPart("PRIMARY", hdu.header, np.zeros(0, np.int32))
 
 
 def _is_untouched(pixels: MaskedImage) -> bool:
@@ -294,7 +305,7 @@ def _to_text(date: Time) -> str:
         return str(utc.isot)
 
 
-def _table_hdus(exposure: Exposure) -> Iterator[fits.BinTableHDU]:
+def _tables(exposure: Exposure) -> Iterator[Any]:
     """History and detector, and what is known of light and flux."""
     yield make_table("ISR_HISTORY", HistoryEntry, exposure.history)
     table = make_table("ISR_DETECTOR", Amplifier, exposure.detector.amplifiers)
@@ -308,7 +319,7 @@ def _table_hdus(exposure: Exposure) -> Iterator[fits.BinTableHDU]:
     yield from optics_hdus(exposure)
 
 
-def _text_hdus(config_text: str, provenance: Mapping[str, str]) -> Iterator[fits.BinTableHDU]:
+def _texts(config_text: str, provenance: Mapping[str, str]) -> Iterator[NewPart]:
     """Tables of the configuration, line by line, and of the provenance; none for what is empty."""
     tables = {
         "ISR_CONFIG": {"line": config_text.split("\n") if config_text else []},
@@ -316,8 +327,7 @@ def _text_hdus(config_text: str, provenance: Mapping[str, str]) -> Iterator[fits
     }
     for name, columns in tables.items():
         if any(columns.values()):
-            made = [text_column(column, texts) for column, texts in columns.items()]
-            yield fits.BinTableHDU.from_columns(made, name=name)
+            yield make_texts(name, columns)
 
 
 def _extra_hdus(extra: Mapping[str, npt.NDArray[Any]], taken: set[str], compression: str) -> Iterator[Any]:
@@ -328,17 +338,19 @@ def _extra_hdus(extra: Mapping[str, npt.NDArray[Any]], taken: set[str], compress
         yield make_plane_hdu(name, image, Header(), compression)
 
 
-def _read_texts(path: str | Path, hdus: Mapping[str, Any], name: str, *columns: str) -> list[list[str]]:
+def _read_texts(path: str | Path, parts: Mapping[str, Part], name: str, *columns: str) -> list[list[str]]:
     """Columns of a table of texts, empty when it is not there."""
-    if name not in hdus:
+    if name not in parts:
         return [[] for _ in columns]
-    _verify(path, [hdus[name]])
-    return [[unescape(text) for text in hdus[name].data[column]] for column in columns]
+    data = parts[name].read()
+    _verify(path, {name: data})
+    found = read_columns(parts[name].header, data or b"")
+    return [[unescape(text) for text in found[column]] for column in columns]
 
 
 @contextmanager
-def _open_product(path: str | Path) -> Iterator[dict[str, Any]]:
-    """The HDUs of a complete product by name, compressed images still packed.
+def _open_product(path: str | Path) -> Iterator[dict[str, Part]]:
+    """The HDUs of a complete product by name.
 
     Whatever goes wrong with the file while it is open is raised as `FitsError`.
     """
@@ -347,10 +359,10 @@ def _open_product(path: str | Path) -> Iterator[dict[str, Any]]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", AstropyWarning)
         try:
-            options = {"memmap": False, "lazy_load_hdus": False, "disable_image_compression": True}
-            with fits.open(path, **options) as hdus:
-                _check_complete(path, hdus)
-                yield {hdu.name: hdu for hdu in hdus}
+            with Path(path).open("rb") as stream:
+                parts = list(read_parts(stream))
+                _check_complete(path, parts)
+                yield {part.name: part for part in parts}
         except FitsError:
             raise
         except FileNotFoundError as fault:
@@ -359,43 +371,41 @@ def _open_product(path: str | Path) -> Iterator[dict[str, Any]]:
             raise FitsError(f"product {str(path)!r} cannot be read: {fault}\n  make it again") from fault
 
 
-def _check_complete(path: str | Path, hdus: fits.HDUList) -> None:
+def _check_complete(path: str | Path, parts: list[Part]) -> None:
     """Refuse a file of another origin or without its end. Raises `FitsError`."""
-    layout = hdus[0].header.get("ISRLAYO")
+    layout = parts[0].header.get("ISRLAYO") if parts else None
     if layout != _LAYOUT:
         raise FitsError(f"{str(path)!r} is no product of this version: ISRLAYO is {layout}, not {_LAYOUT}")
-    place = hdus[-1].fileinfo()
-    promised, length = place["datLoc"] + place["datSpan"], os.stat(path).st_size
-    extensions = hdus[0].header.get("NEXTEND")
-    if length != promised or len(hdus) - 1 != extensions:
+    promised, length = parts[-1].end, os.stat(path).st_size
+    extensions = parts[0].header.get("NEXTEND")
+    if length != promised or len(parts) - 1 != extensions:
         raise FitsError(
-            f"product {str(path)!r} is incomplete: {len(hdus) - 1} of {extensions} extensions, {length} of "
+            f"product {str(path)!r} is incomplete: {len(parts) - 1} of {extensions} extensions, {length} of "
             f"{promised} bytes\n  make it again"
         )
 
 
-def _verify(path: str | Path, hdus: Iterable[Any], damaged: Set[str] = frozenset()) -> None:
-    """Raise `FitsError` naming HDUs whose checksum is wrong or missing, and those known to be damaged."""
-    # CHECKSUM covers the data too, so that one pass over them is enough.
-    found = sorted(damaged | {hdu.name for hdu in hdus if hdu.verify_checksum() != 1})
-    if found:
-        names = ", ".join(map(repr, found))
+def _verify(path: str | Path, found: Mapping[str, Any]) -> None:
+    """Raise `FitsError` naming the HDUs of which nothing was found, as their checksum is wrong or missing."""
+    damaged = sorted(name for name, content in found.items() if content is None)
+    if damaged:
+        names = ", ".join(map(repr, damaged))
         raise FitsError(f"product {str(path)!r} is damaged in HDU {names}: wrong checksum\n  make it again")
 
 
-def _planes_of(hdus: Mapping[str, Any]) -> list[Any]:
+def _planes_of(parts: Mapping[str, Part]) -> list[Part]:
     """The HDUs of the planes that are there."""
-    return [hdus[name] for name in ("IMAGE", "MASK", "VARIANCE") if name in hdus]
+    return [parts[name] for name in ("IMAGE", "MASK", "VARIANCE") if name in parts]
 
 
-def _datasum(hdu: Any) -> str:
+def _datasum(part: Part) -> str:
     """The sum of a plane's pixels; of rounded ones, whose sum nobody knows, that of the compressed bytes."""
-    return str(hdu.header["ZDATASUM" if "ZDATASUM" in hdu.header else "DATASUM"])
+    return str(part.header["ZDATASUM" if "ZDATASUM" in part.header else "DATASUM"])
 
 
-def _join_planes(hdus: Mapping[str, Any], arrays: list[Pixels]) -> MaskedImage:
+def _join_planes(parts: Mapping[str, Part], arrays: list[Pixels]) -> MaskedImage:
     """Image, mask and variance, and the names of the mask's bits."""
-    cards = (hdus["MASK"] if "MASK" in hdus else hdus["IMAGE"]).header["MP_*"]
+    cards = (parts["MASK"] if "MASK" in parts else parts["IMAGE"]).header["MP_*"]
     planes = MaskPlanes({keyword.removeprefix("MP_"): int(bit) for keyword, bit in cards.items()})
     if len(arrays) == 1:
         return MaskedImage.from_raw(arrays[0], planes)
@@ -403,31 +413,11 @@ def _join_planes(hdus: Mapping[str, Any], arrays: list[Pixels]) -> MaskedImage:
     return MaskedImage(image, mask, variance, planes)
 
 
-def _read_plane(path: str | Path, hdu: Any) -> Pixels | None:
-    """The pixels of a plane in native byte order, None when its checksum is wrong or missing."""
-    if isinstance(hdu, fits.ImageHDU) and hdu.header["BITPIX"] in _FAST and "BZERO" not in hdu.header:
-        return _read_fast(path, hdu)
-    if hdu.verify_checksum() != 1:
-        return None
-    stored = fits.CompImageHDU(bintable=hdu).data if hdu.header.get("ZIMAGE") else hdu.data
-    return np.ascontiguousarray(stored, dtype=stored.dtype.newbyteorder("="))
-
-
-def _read_fast(path: str | Path, hdu: Any) -> Pixels | None:
-    """As `_read_plane`, in one pass."""
-    place = hdu.fileinfo()
-    with open(path, "rb") as stream:
-        plane, total = read_plane(stream, place["datLoc"], hdu.shape, _FAST[hdu.header["BITPIX"]])
-        is_whole = is_intact(stream, place["hdrLoc"], place["datLoc"], total)
-    return plane if is_whole and "CHECKSUM" in hdu.header else None
-
-
-def _survey_plane(hdu: Any) -> Pixels:
+def _survey_plane(part: Part) -> Pixels:
     """Zeros for the pixels of a plane."""
-    header, z = hdu.header, "Z" if hdu.header.get("ZIMAGE") else ""
-    integers = np.uint16 if "BZERO" in header else np.int32
-    dtype = np.float32 if header[f"{z}BITPIX"] < 0 else integers
-    return np.broadcast_to(dtype(0), (header[f"{z}NAXIS2"], header[f"{z}NAXIS1"]))
+    bits = part.header["ZBITPIX" if part.is_compressed else "BITPIX"]
+    integers = np.uint16 if "BZERO" in part.header else np.int32
+    return np.broadcast_to((np.float32 if bits < 0 else integers)(0), part.shape)
 
 
 def _read_visit(header: Header) -> VisitInfo:
@@ -457,10 +447,10 @@ _PARSERS: dict[str, Callable[[Any], Any]] = {
 }
 
 
-def _read_detector(hdu: Any) -> Detector:
-    """The detector with its amplifiers."""
-    header = hdu.header
-    values: dict[str, Any] = {"amplifiers": tuple(Amplifier(**row) for row in read_rows(hdu, Amplifier))}
+def _read_detector(header: Header, data: bytes) -> Detector:
+    """The detector with its amplifiers, from header and data of their table."""
+    rows = read_rows(header, data, Amplifier)
+    values: dict[str, Any] = {"amplifiers": tuple(Amplifier(**row) for row in rows)}
     for name, keyword in _DETECTOR_CARDS.items():
         parse = _PARSERS[str(getattr(attrs.fields(Detector), name).type)]
         if keyword in header:

@@ -8,6 +8,8 @@ import numpy as np
 from astropy.io import fits
 from astropy.io.fits import Header
 
+from isrcore.fits_parts import NewPart, make_header
+from isrcore.fits_planes import is_fast
 from isrcore.image import Pixels
 
 #: Ways to compress: how many steps floats are rounded to within the noise of a tile; None not to round.
@@ -44,13 +46,13 @@ def make_plane_hdu(name: str, plane: Pixels, header: Header, compression: str) -
 
     Integers never lose a bit. Of floats that are rounded NaN stays NaN, and infinity becomes NaN.
     """
-    plain = fits.ImageHDU(plane, header, name=name)
     if compression == PLAIN:
-        return plain
+        return _make_plain(name, plane, header)
     steps = COMPRESSIONS[compression]
     options: dict[str, Any] = {"compression_type": "RICE_1", "quantize_level": 0.0}
     if steps is None or plane.dtype.kind != "f":
         # Compressed bytes hold the time of day; ZDATASUM, the sum of the pixels themselves, does not.
+        plain = fits.ImageHDU(plane, header, name=name)
         plain.add_datasum()
         header["DATASUM"] = plain.header["DATASUM"]
         options["compression_type"] = "GZIP_2" if plane.dtype.kind == "f" else "RICE_1"
@@ -60,6 +62,16 @@ def make_plane_hdu(name: str, plane: Pixels, header: Header, compression: str) -
         options |= {"quantize_level": float(steps), "quantize_method": 2, "dither_seed": _SEED_FROM_PIXELS}
     rows = min(_TILE_ROWS[options["compression_type"]], plane.shape[0])
     return fits.CompImageHDU(plane, header, name=name, tile_shape=(rows, plane.shape[1]), **options)
+
+
+def _make_plain(name: str, plane: Pixels, header: Header) -> Any:
+    """An image HDU that is not compressed."""
+    if not is_fast(plane):
+        return fits.ImageHDU(plane, header, name=name)
+    bits = 8 * plane.itemsize * (-1 if plane.dtype.kind == "f" else 1)
+    whole = make_header("IMAGE", name, bits, plane.shape[::-1])
+    whole.extend(header)
+    return NewPart(name, whole, plane)
 
 
 def _without_infinity(plane: Pixels) -> Pixels:

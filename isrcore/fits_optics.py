@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 from astropy.io import fits
 from astropy.io.fits import Header
-from astropy.table import Table
 
 from isrcore.camera import Detector
 from isrcore.exposure import Exposure
@@ -19,6 +18,9 @@ from isrcore.zero_point import ZeroPoint
 
 _POLYGON = "ISR_POLYGON"
 _CURVES = {part: f"ISR_TRANS_{part.upper()}" for part in PARTS}
+
+#: The tables that may be in a product.
+OPTICS_TABLES = frozenset({_POLYGON, *_CURVES.values()})
 
 #: Cards of the zero point: nJy of a count, AB magnitude of a count (for people), who determined it.
 ZERO_POINT_CARDS = ("ISRZPFLX", "ISRZPMAG", "ISRZPSRC")
@@ -39,13 +41,15 @@ def optics_hdus(exposure: Exposure) -> Iterator[fits.BinTableHDU]:
         yield hdu
 
 
-def read_optics(hdus: Mapping[str, Any], detector: Detector) -> dict[str, Any]:
-    """Polygon, transmission and zero point of a product, as fields of its exposure."""
-    found: dict[str, Any] = {"zero_point": _read_zero_point(hdus["PRIMARY"].header)}
-    if _POLYGON in hdus:
-        data = hdus[_POLYGON].data
-        found["valid_polygon"] = np.stack((data["x"], data["y"]), axis=1)
-    curves = {part: _read_curve(hdus[name]) for part, name in _CURVES.items() if name in hdus}
+def read_optics(primary: Header, tables: Mapping[str, Any], detector: Detector) -> dict[str, Any]:
+    """Polygon, transmission and zero point of a product, from those of `OPTICS_TABLES` that it has."""
+    found: dict[str, Any] = {"zero_point": _read_zero_point(primary)}
+    if _POLYGON in tables:
+        corners = tables[_POLYGON]
+        found["valid_polygon"] = np.stack((corners["x"], corners["y"]), axis=1)
+    curves = {
+        part: TransmissionCurve.from_table(tables[name]) for part, name in _CURVES.items() if name in tables
+    }
     if curves:
         found["transmission"] = SystemTransmission(detector, curves)
     return found
@@ -57,10 +61,6 @@ def zero_point_cards(zero_point: ZeroPoint | None) -> list[fits.Card]:
         return []
     values = zero_point.flux_njy, zero_point.magnitude, zero_point.source
     return [make_card(keyword, value) for keyword, value in zip(ZERO_POINT_CARDS, values, strict=True)]
-
-
-def _read_curve(hdu: Any) -> TransmissionCurve:
-    return TransmissionCurve.from_table(Table.read(hdu))
 
 
 def _read_zero_point(header: Header) -> ZeroPoint | None:

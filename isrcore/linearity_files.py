@@ -14,7 +14,8 @@ from astropy.table import Table
 
 from isrcore.atomic import replacing
 from isrcore.config_toml import format_value
-from isrcore.fits_columns import escape, text_column, unescape
+from isrcore.fits_columns import escape, unescape
+from isrcore.fits_tables import text_column
 from isrcore.geometry import Box, Section
 from isrcore.linearity import LinearityCurve, LinearizerError
 

@@ -27,9 +27,11 @@ from isrcore.fits import (
     check_writable,
     read_config,
     read_exposure,
+    read_extra,
     read_provenance,
     write_exposure,
 )
+from isrcore.fits_columns import read_columns
 from isrcore.fits_compression import COMPRESSIONS
 from isrcore.fits_planes import encode_sum
 from isrcore.geometry import Box
@@ -157,9 +159,10 @@ def test_pixels_keep_their_bytes_while_they_are_written(
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_checksums_are_right_for_every_reader(tmp_path: Path, name: str) -> None:
+@pytest.mark.parametrize("flags", [512, 2**31])
+def test_checksums_are_right_for_every_reader(tmp_path: Path, name: str, flags: int) -> None:
     path = tmp_path / name
-    write_exposure(large_exposure(), path, config_text="a = 1", provenance={"b": "c"})
+    write_exposure(large_exposure(flags), path, config_text="a = 1", provenance={"b": "c"})
     # A wrong sum would be a warning, and that an error.
     with fits.open(path, checksum=True, disable_image_compression=True) as hdus:
         sums = [(hdu.verify_checksum(), hdu.verify_datasum()) for hdu in hdus]
@@ -169,26 +172,111 @@ def test_checksums_are_right_for_every_reader(tmp_path: Path, name: str) -> None
             hdu.verify_checksum()
 
 
-def large_exposure() -> Exposure:
-    """An exposure of many blocks whose planes do not fill the last one, in a view that is not contiguous."""
+def large_exposure(flags: int = 2**31) -> Exposure:
+    """An exposure of many blocks whose planes do not fill the last one, in a view that is not contiguous.
+
+    Each plane has an odd number of pixels; those of the mask are from 0 to below ``flags``, or any number.
+    """
     rng = np.random.default_rng(1)
     image = rng.normal(1000, 30, (401, 523)).astype(np.float32)
-    mask = rng.integers(-(2**31), 2**31, image.shape, dtype=np.int64).astype(np.int32)
+    lowest = 0 if flags < 2**31 else -flags
+    mask = rng.integers(lowest, flags, image.shape, dtype=np.int64).astype(np.int32)
     whole = MaskedImage.from_image(image, mask, image * np.float32(3))
     pixels = whole.flip(True, False).window(Box(1, 400, 2, 521))
     return Exposure(pixels, Detector.of_shape(pixels.shape), history=(HistoryEntry("flat"),))
 
 
-def test_planes_are_written_as_astropy_would(tmp_path: Path) -> None:
-    written = large_exposure()
+@pytest.mark.parametrize("flags", [512, 2**31])
+def test_planes_are_written_as_astropy_would(tmp_path: Path, flags: int) -> None:
+    written = large_exposure(flags)
     write_exposure(written, tmp_path / "p.fits")
     with fits.open(tmp_path / "p.fits") as hdus:
         hdus.writeto(tmp_path / "q.fits", checksum=False)
         for name in ("IMAGE", "MASK", "VARIANCE"):
-            again = fits.ImageHDU(getattr(written, name.lower()), name=name)
+            pixels = getattr(written, name.lower()).astype(hdus[name].data.dtype.newbyteorder("="))
+            again = fits.ImageHDU(pixels, name=name)
             again.add_datasum()
             assert hdus[name].header["DATASUM"] == again.header["DATASUM"]
     assert (tmp_path / "p.fits").stat().st_size == (tmp_path / "q.fits").stat().st_size
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    ("planes", "pixel", "wanted"),
+    [(0, 511, np.int16), (6, 2**15 - 1, np.int16), (0, 2**15, np.int32), (0, -1, np.int32), (7, 1, np.int32)],
+)
+def test_masks_are_as_narrow_as_planes_and_pixels_allow(
+    tmp_path: Path, name: str, planes: int, pixel: int, wanted: type
+) -> None:
+    """A reader may test the bit of any plane, set or not, without an overflow."""
+    written = exposure()
+    written.mask[3, 3] = pixel
+    added = MaskPlanes().with_planes(f"P{number}" for number in range(planes))
+    written.pixels = attrs.evolve(written.pixels, planes=added)
+    write_exposure(written, tmp_path / name)
+    found = read_exposure(tmp_path / name)
+    assert found.mask.dtype == np.int32
+    np.testing.assert_array_equal(found.mask, written.mask)
+    with fits.open(tmp_path / name) as hdus:
+        stored = hdus["MASK"].data
+        assert stored.dtype.newbyteorder("=") == wanted
+        bit = 1 << max(added.bits.values())
+        np.testing.assert_array_equal(stored & bit, written.mask & bit)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_masks_that_were_stored_wider_can_be_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    written = large_exposure(flags=512)
+    monkeypatch.setattr(isrcore.fits, "narrowed", lambda mask, planes: mask)
+    write_exposure(written, tmp_path / name)
+    with fits.open(tmp_path / name) as hdus:
+        assert hdus["MASK"].data.dtype.newbyteorder("=") == np.int32
+    np.testing.assert_array_equal(read_exposure(tmp_path / name).mask, written.mask)
+
+
+def test_other_readers_find_the_tables(tmp_path: Path) -> None:
+    written = exposure()
+    two = HistoryEntry("a longer name \\ é", "p", "2.0", 3, seconds=float("inf"))
+    write_exposure(attrs.evolve(written, history=(*written.history, two)), tmp_path / "p.fits")
+    amplifier = written.detector.amplifiers[0]
+    with fits.open(tmp_path / "p.fits") as astropy, fitsio.FITS(str(tmp_path / "p.fits")) as cfitsio:
+        for file in (astropy["ISR_HISTORY"].data, cfitsio["ISR_HISTORY"].read()):
+            assert [str(text).strip() for text in file["step"]] == ["flat", r"a longer name \\ \xe9"]
+            assert file["segment"].tolist() == [2, 3]
+            assert file["seconds"].tolist() == [0.25, float("inf")]
+        for file in (astropy["ISR_DETECTOR"].data, cfitsio["ISR_DETECTOR"].read()):
+            assert file["box"].tolist() == [list(attrs.astuple(amplifier.box))]
+            assert file["flip_x"].tolist() == [amplifier.flip_x]
+            assert file["gain"].tolist() == [1.6]
+
+
+def test_texts_may_be_filled_up_with_blanks() -> None:
+    """Which is how many programs write them."""
+    table = fits.BinTableHDU.from_columns([fits.Column("name", "4A", array=np.array(["ab", "c"]))])
+    assert read_columns(table.header, b"ab  c   ") == {"name": ["ab", "c"]}
+
+
+def test_extra_images_may_be_views(tmp_path: Path) -> None:
+    view = np.arange(401 * 523, dtype=np.int32).astype(np.int16).reshape(401, 523)[::-1, 2:521]
+    write_exposure(exposure(), tmp_path / "p.fits", extra={"COUNTS": view})
+    np.testing.assert_array_equal(read_extra(tmp_path / "p.fits", "COUNTS"), view)
+
+
+def test_what_is_not_asked_for_is_not_verified(tmp_path: Path) -> None:
+    path = tmp_path / "p.fits"
+    counts = np.ones(SHAPE, np.int16)
+    write_exposure(exposure(), path, config_text="a = 1", extra={"NINPUTS": counts})
+    with fits.open(path) as hdus:
+        place = hdus["NINPUTS"].fileinfo()["datLoc"]
+    content = bytearray(path.read_bytes())
+    content[place] ^= 1
+    path.write_bytes(content)
+    assert read_exposure(path).shape == SHAPE
+    assert read_config(path) == "a = 1"
+    with pytest.raises(FitsError, match="damaged in HDU 'NINPUTS'"):
+        read_extra(path, "NINPUTS")
 
 
 @pytest.mark.parametrize("value", [0, 1, 2**32 - 1, 0x7F3A2B1C, *(1 << bit for bit in range(0, 32, 3))])
@@ -295,7 +383,7 @@ def disk_full(*_: Any, **__: Any) -> NoReturn:
     raise OSError(errno.ENOSPC, "No space left on device")
 
 
-@pytest.mark.parametrize("where", ["os.fsync", "astropy.io.fits.HDUList.writeto", "pathlib.Path.replace"])
+@pytest.mark.parametrize("where", ["os.fsync", "isrcore.fits_parts.NewPart.write", "pathlib.Path.replace"])
 def test_a_full_disk_leaves_what_was_there(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str
 ) -> None:

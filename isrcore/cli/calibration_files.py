@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import attrs
-from astropy.io import fits
 
 from isrcore.cli.faults import CommandError
 from isrcore.exposure import Exposure
 from isrcore.fits import read_exposure, survey_exposure
+from isrcore.fits_columns import unescape
+from isrcore.fits_parts import read_parts
 from isrcore.paths import matches
 from isrcore.raw import RawError, RawSource
 from isrcore.registry import Registry
@@ -32,16 +33,26 @@ class Product:
 
     @classmethod
     def look_at(cls, path: Path) -> Product:
-        """Read the headers only. A file that says nothing belongs to no detector by name."""
+        """Read the headers only, once while the file stays as it is."""
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                with fits.open(path, memmap=True, lazy_load_hdus=True) as hdus:
-                    kind = hdus[0].header.get("ISROTYPE", "")
-                    detector = hdus["ISR_DETECTOR"].header["DETNAME"]
-        except (OSError, KeyError, TypeError, ValueError):
+            state = path.stat()
+        except OSError:
             return cls(path, "", "")
-        return cls(path, str(detector).encode("ascii", "replace").decode("unicode_escape"), str(kind), True)
+        return _look_at(path, state.st_mtime_ns, state.st_size)
+
+
+@cache
+def _look_at(path: Path, *state: int) -> Product:
+    """What a file says; one that says nothing belongs to no detector by name."""
+    try:
+        with warnings.catch_warnings(), path.open("rb") as stream:
+            warnings.simplefilter("ignore")
+            parts = read_parts(stream)
+            primary = next(parts).header
+            detector = next(part.header["DETNAME"] for part in parts if part.name == "ISR_DETECTOR")
+            return Product(path, unescape(detector), str(primary.get("ISROTYPE", "")), is_ours=True)
+    except (OSError, EOFError, LookupError, TypeError, ValueError, StopIteration):
+        return Product(path, "", "")
 
 
 @attrs.frozen

@@ -4,7 +4,8 @@ The reference, with two processes in the same run: astropy decodes every CCD of 
 image, mask and variance of every product plainly, without checksums, history or waiting for the disk.
 
 Run with ``python -m pytest tests/benchmarks/bench_exposure.py -o addopts="" -s``. The night is made first: it
-needs about 14 GB of disk, and memory to keep as much, or disks will be measured instead.
+needs about 14 GB of disk, and memory to keep as much, or disks will be measured instead. ISRCORE_BENCH_CCDS
+makes a night of the first so many CCDs.
 """
 
 import json
@@ -28,6 +29,7 @@ from isrcore_cfht import CAMERA
 
 JOBS = 2
 ROUNDS = int(os.environ.get("ISRCORE_BENCH_ROUNDS", "3"))
+DETECTORS = CAMERA.detectors[: int(os.environ.get("ISRCORE_BENCH_CCDS", len(CAMERA.detectors)))]
 PRIMARY = {
     "INSTRUME": "MegaPrime", "DETECTOR": "MegaCam", "TELESCOP": "CFHT 3.6m", "EXPNUM": 1000001,
     "OBSTYPE": "OBJECT", "FILTER": "r.MP9601", "OBJECT": "field", "DATE-OBS": "2015-11-01",
@@ -87,7 +89,7 @@ def night(tmp_path_factory: pytest.TempPathFactory) -> Night:
     frame, noise = raw_frame(rng), rng.normal(0, 1, CAMERA.detectors[0].shape).astype(np.float32)
     made.masters.mkdir(parents=True)
     hdus = [fits.PrimaryHDU(header=fits.Header(list(PRIMARY.items())))]
-    for number, detector in enumerate(CAMERA.detectors):
+    for number, detector in enumerate(DETECTORS):
         header = fits.Header([*CARDS.items(), ("EXTNAME", detector.name)])
         pixels = np.roll(frame, 97 * number, axis=0)
         hdus.append(fits.CompImageHDU(pixels, header, compression_type="RICE_1"))
@@ -124,7 +126,7 @@ def time_reference(night: Night, out: Path) -> tuple[float, float, float]:
     """Seconds of the slower process, for decoding, for writing and for forcing to disk."""
     context = multiprocessing.get_context("spawn")
     begin, results = context.Barrier(JOBS), context.SimpleQueue()
-    numbers = range(1, len(CAMERA.detectors) + 1)
+    numbers = range(1, len(DETECTORS) + 1)
     processes = [
         context.Process(target=reference_part, args=(night.raw, out, list(numbers[k::JOBS]), begin, results))
         for k in range(JOBS)
@@ -190,7 +192,7 @@ def peak_memory(session: int) -> float:
 def test_all_ccds_of_an_exposure(
     night: Night, tmp_path: Path, capsys: pytest.CaptureFixture[str], has_masters: bool
 ) -> None:
-    count = len(CAMERA.detectors)
+    count = len(DETECTORS)
     for number in range(ROUNDS):
         folder = tmp_path / str(number)
         folder.mkdir()

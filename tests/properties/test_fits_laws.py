@@ -97,7 +97,8 @@ def exposures(draw: st.DrawFn) -> Exposure:
     variance = draw(arrays.arrays(np.float32, shape, elements=FLOATS32))
     names = draw(st.sets(st.from_regex(r"[A-Z_]{1,20}", fullmatch=True), max_size=3))
     planes = MaskPlanes().with_planes(names)
-    pixels = MaskedImage(image, draw(arrays.arrays(np.int32, shape)), variance, planes)
+    flags = draw(st.sampled_from([st.integers(0, planes.value(*planes)), st.integers(-(2**31), 2**31 - 1)]))
+    pixels = MaskedImage(image, draw(arrays.arrays(np.int32, shape, elements=flags)), variance, planes)
     if pixels.is_raw and draw(st.booleans()):
         pixels = MaskedImage.from_raw(image, planes)
     detector = draw(detectors(shape))

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 import isrcore_standard
 from isrcore import Detector, Exposure, IsrTask, MaskedImage, PlanError, Registry, Runs, hookimpl, isr_config
 from isrcore.footprints import grow
+from isrcore.statistics import clipped
 from isrcore.testing import strategies
 from isrcore.testing.contracts import check_same
 from isrcore_standard.interpolation import FWHM_PER_SIGMA, Interpolation
@@ -273,6 +274,20 @@ def test_example_the_level_is_not_found_when_no_run_needs_it():
     task_for().saturationInterpolation(exposure)
     task_for(saturation=False).maskAndInterpolateDefects(exposure, [])
     assert exposure.pixels.flagged("INTRP").sum() == 2
+
+
+@pytest.mark.parametrize("detected", [True, False])
+def test_example_the_level_of_a_large_frame_leaves_out_detected_stars(detected):
+    rng = np.random.default_rng(9)
+    image = rng.normal(1000, 3, (200, 250)).astype(np.float32)
+    pixels = MaskedImage.from_image(image, variance=np.ones(image.shape, np.float32))
+    # So few that a forecast of where the quartiles lie would not notice them.
+    image[:, 60::100] += 5
+    pixels.mask[:, 60::100] = pixels.planes.value("DETECTED") if detected else 0
+    pixels.mask[50:60, :40] |= pixels.planes.value("BAD")
+    level = clipped(image, ignore=pixels.flagged("BAD", "DETECTED")).mean
+    assert (abs(level - clipped(image).mean) > 0.01) is detected
+    np.testing.assert_array_equal(interpolated(pixels).image[50:60, :30], np.float32(level))
 
 
 # Weights.
