@@ -58,7 +58,8 @@ class IsrTask(PixelMethods):
         id ``detectorNum`` of ``camera`` (default: the task's).
         ``inputs`` are calibrations by kind: ``bias``, ``dark``, ``flat`` (`Exposure` of the detector),
         ``defects`` (`Defects` or boxes), and what further steps read; those that ship with the camera are
-        used where none is given, and None means none. The given exposure is not changed.
+        used where none is given, and None means none. A Struct with one under its kind may say more about it
+        (the ``seed`` of ``fringes``). The given exposure is not changed.
         Returns a Struct with ``exposure`` and ``outputExposure`` (the same object), and with
         ``preInterpolatedExposure``: a copy from before bad pixels were replaced, None without
         ``doSaveInterpPixels``; with ``ossThumb`` and ``outputOssThumbnail``, a picture from after assembly,

@@ -120,7 +120,8 @@ def simulate(
 
     ``truth`` has the assembled image that a product should have, float32, in the product's unit; its
     detector's levels are those the frame is made with. ``inputs`` are true calibrations by kind, as for
-    `IsrTask.run`; their variances count for nothing. Raises `SimulationError` for a truth that does not fit
+    `IsrTask.run`; their variances count for nothing, and a Struct says what else is true (the ``amplitudes``
+    of ``fringes``). Raises `SimulationError` for a truth that does not fit
     the task, PlanError where `IsrTask.run` would, and what steps raise that cannot be undone.
     """
     blank = _blank(truth)

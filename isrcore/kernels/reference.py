@@ -322,8 +322,8 @@ def _piecewise(
     for part, one, other, places in curves.in_chunks(image.shape, scratch):
         here = slice(rows.start + part.start, rows.start + part.stop)
         np.clip(np.multiply(image[part], scale, out=one), low, high, out=one)
-        # Rounding takes some pixels to the line beside theirs, next to where the two meet.
-        curves.to_places(np.add(one, _part(op.first, here), out=one), np.int32(0), other, places)
+        # The row's place is added to whole numbers: then no pixel's line depends on the row.
+        curves.to_places(np.floor(one, out=one), _integers(op.first, here), other, places)
         table.slopes.take(places, out=one, mode="clip")
         if not op.inverted:
             np.multiply(image[part], one, out=image[part])

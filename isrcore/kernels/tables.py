@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from isrcore.image import Float32
 
-# Places of entries are added to pixels in float32, which holds integers up to this.
+# Places of a row's first entry are operands, thus float32, which holds integers up to this.
 _LARGEST = 2**24
 
 # The slope of a lookup table about an entry is that between entries so far away on both sides: noise takes a
@@ -86,6 +86,6 @@ class LineTable:
         padded = np.pad(slopes, ((0, 0), (1, 1)), constant_values=1.0)
         return cls(_checked(padded), _checked(intercepts), start, len(points) - 1, 1 / step)
 
-    def first(self, row: int) -> float:
+    def first(self, row: int) -> int:
         """Where a row's line would be that has the number 0."""
-        return float(row * (self.length + 2) + 1 - self.start)
+        return row * (self.length + 2) + 1 - self.start

@@ -32,10 +32,18 @@ def lines_of(curves: tuple[Splines, ...]) -> LineTable:
     count = _FEWEST
     while count < _MOST and _misses(bent, start, stop, count):
         count *= 2
+    first, step, points = _grid(start, stop, count)
+    return LineTable.through(first, step, np.stack([_corrected(splines, points) for splines in bent]))
+
+
+def _grid(start: float, stop: float, count: int, parts: int = 1) -> tuple[int, float, Values]:
+    """Number of the first step, size of a step, and where steps begin and end, each in ``parts`` parts.
+
+    Steps are counted from zero, so that a curve that sets in there does so where lines meet.
+    """
     step = (stop - start) / count
     first, last = math.floor(start / step), math.ceil(stop / step)
-    points: Values = np.arange(first, last + 1) * np.float64(step)
-    return LineTable.through(first, step, np.stack([_corrected(splines, points) for splines in bent]))
+    return first, step, np.arange(first * parts, last * parts + 1) * np.float64(step / parts)
 
 
 class _Spline:
@@ -79,13 +87,17 @@ def _ends_of(splines: list[_Spline]) -> Values:
 
 
 def _misses(bent: list[list[_Spline]], start: float, stop: float, count: int) -> bool:
-    """Whether a curve leaves its lines too far behind in the middle of one of ``count`` steps."""
-    points = np.linspace(start, stop, 2 * count + 1)
+    """Whether a curve leaves its lines too far behind with ``count`` steps."""
+    first, step, points = _grid(start, stop, count, parts=2)
     for splines in bent:
-        values = _corrected(splines, points)
-        gaps = np.abs(values[1::2] - (values[:-1:2] + values[2::2]) / 2) / (stop - start)
-        last = np.clip((_ends_of(splines) - start) / (stop - start) * count, 0, count - 1).astype(int)
-        at_ends, gaps[last] = gaps[last].max(), 0
-        if gaps.max() > _TOLERANCE or at_ends > _TOLERANCE_AT_ENDS:
+        values, ends = _corrected(splines, points), _ends_of(splines)
+        gaps = np.abs(values[1::2] - (values[:-1:2] + values[2::2]) / 2)
+        # Where lines meet at an end nothing is broken.
+        ends = ends[~np.isclose(ends / step, np.rint(ends / step), rtol=0, atol=1e-6)]
+        broken = np.floor(ends / step).astype(int) - first
+        at_ends = np.abs(_corrected(splines, ends) - np.interp(ends, points[::2], values[::2]))
+        worst_at_ends = max([*gaps[broken], *at_ends], default=0.0)
+        gaps[broken] = 0
+        if max(gaps.max() / _TOLERANCE, worst_at_ends / _TOLERANCE_AT_ENDS) > stop - start:
             return True
     return False

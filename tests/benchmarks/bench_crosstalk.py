@@ -6,7 +6,8 @@ of MeerLICHT, of which half are zero). Included is the median of the frame, from
 "levels" also finds the median of every amplifier.
 
 Run with ``python -m pytest tests/benchmarks/bench_crosstalk.py``; the last needs ISRCORE_TEST_DATA.
-Every candidate is timed in turn with a copy right before it; the table gives medians and minima.
+Every candidate is timed in turn with a copy right before it; the table gives medians and minima,
+of the processor time of the calling thread.
 """
 
 import time

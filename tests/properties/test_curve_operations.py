@@ -133,8 +133,8 @@ def test_lines_are_their_formula(pixels, table, row):
     after, _ = applied(op, pixels)
     size = table.length + 2
     slopes, intercepts = (exact(part[row * size :][:size]) for part in (table.slopes, table.intercepts))
-    numbers = np.clip(pixels.image * np.float32(table.scale), table.start - 1, table.start + table.length)
-    line = np.trunc(numbers + np.float32(op.first)).astype(int) - row * size
+    numbers = np.floor(pixels.image * np.float32(table.scale)).astype(int)
+    line = np.clip(numbers - table.start + 1, 0, table.length + 1)
     expected = exact(pixels.image) * slopes[line] + intercepts[line]
     # A product and a sum.
     unit = np.spacing(np.float32(np.maximum(abs(expected), abs(pixels.image) * slopes[line])))

@@ -28,7 +28,8 @@ from isrcore import (
 )
 from isrcore.testing import strategies
 from isrcore.testing.contracts import check_same
-from isrcore.testing.linearity import linearizers
+from isrcore.testing.linearity import coefficients, linearizers
+from isrcore_standard.linearity_lines import lines_of
 from tests.effects.linearity import respond
 
 REGISTRY = Registry({"standard": isrcore_standard})
@@ -144,6 +145,35 @@ def test_pixels_are_corrected_by_the_formula_of_their_type(drawn: Any) -> None:
         found = product.image[amp.box.slices]
         # Splines: two roundings each, and lines that may be off by 2^-26 of the nodes' range.
         assert abs(found - expected).max() <= 3 * np.spacing(np.float32(2**16 - 1)) + 2.0**-26 * 1e5
+
+
+def gaps(kind: str, coeffs: Any) -> np.ndarray:
+    """How far lines are from the curve at four places of each, as parts of the range they cover."""
+    curve = LinearityCurve(kind, coeffs)
+    table = lines_of((curve.splines,))
+    x = (table.start + np.arange(0.125, table.length, 0.25)) / table.scale
+    lines = np.arange(x.size) // 4 + 1
+    followed = table.slopes[lines].astype(float) * x + table.intercepts[lines]
+    return abs(followed - formula(curve, None, x)) * table.scale / table.length
+
+
+SPLINES = st.sampled_from(["Spline", "DoubleSpline"])
+
+
+@given(SPLINES.flatmap(lambda kind: st.tuples(st.just(kind), coefficients(kind))))
+def test_lines_are_as_near_to_a_spline_as_they_promise(drawn: Any) -> None:
+    found = gaps(*drawn)
+    # Intercepts are float32, and up to a thirtieth of the range.
+    rounding = 2.0**-30
+    assert found.max() <= 2.0**-20 + rounding
+    # Two splines have four ends, in steps with four places each.
+    assert np.sort(found)[: -4 * 4].max() <= 2.0**-26 + rounding
+
+
+def test_example_lines_follow_a_spline_that_breaks_off() -> None:
+    """The second spline ends at 3000 with a slope of one percent."""
+    found = gaps("DoubleSpline", (3, 3, 0, 30000, 60000, 0, 0, 0, 0, 1500, 3000, 0, 15, 30))
+    assert 2.0**-26 < found.max() < 2.0**-20
 
 
 @given(bent(("None", "Squared", "Polynomial", "Spline")))
