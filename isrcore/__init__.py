@@ -10,6 +10,7 @@ from isrcore.camera import Amplifier, Camera, CameraError, Detector, Filter
 from isrcore.cmdline_task import CmdLineTask
 from isrcore.config import Config, ConfigError, field, section, subconfig
 from isrcore.crosstalk import Crosstalk, CrosstalkError, CrosstalkMatrix
+from isrcore.data_repository import CalibrationSearch, DataRepository, RawFrame, RepositoryError
 from isrcore.defects import Defects, DefectsError
 from isrcore.deferred_charge import DeferredCharge, DeferredChargeError, SerialTransfer
 from isrcore.exposure import Exposure, HistoryEntry, VisitInfo
@@ -20,6 +21,7 @@ from isrcore.fits import (
     read_exposure,
     read_extra,
     read_provenance,
+    survey_exposure,
     write_exposure,
 )
 from isrcore.folder_repository import FolderRepository
@@ -58,6 +60,7 @@ from isrcore.plan import Plan, PlanError
 from isrcore.qa import FlatnessConfig, IsrQaConfig
 from isrcore.quantities import LEVEL_QUANTITIES, Quantity, make_catalog
 from isrcore.raw import RawError, RawSource, read_sections
+from isrcore.raw_listing import RawListing
 from isrcore.raw_visits import visit_from_header
 from isrcore.raw_writing import pointing_cards, visit_cards, wcs_cards, write_sections
 from isrcore.registry import PluginInfo, Registry, RegistryError
@@ -91,6 +94,7 @@ __all__ = [
     "BrighterFatterKernel",
     "CalibrationChoice",
     "CalibrationError",
+    "CalibrationSearch",
     "Calibrations",
     "Camera",
     "CameraError",
@@ -100,6 +104,7 @@ __all__ = [
     "Crosstalk",
     "CrosstalkError",
     "CrosstalkMatrix",
+    "DataRepository",
     "DatasetError",
     "DatasetExistsError",
     "Defects",
@@ -152,11 +157,14 @@ __all__ = [
     "Polynomial",
     "Quantity",
     "RawError",
+    "RawFrame",
+    "RawListing",
     "RawSource",
     "Readout",
     "Registry",
     "RegistryError",
     "Repository",
+    "RepositoryError",
     "Runs",
     "Section",
     "SerialTransfer",
@@ -208,6 +216,7 @@ __all__ = [
     "statistics",
     "stepspecs",
     "subconfig",
+    "survey_exposure",
     "timeMethod",
     "visit_cards",
     "visit_from_header",

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Protocol
 
 import attrs
+from astropy.time import Time, TimeDelta
 
 from isrcore.geometry import Box, Gather, GeometryError, Section, are_disjoint
 
@@ -182,6 +183,7 @@ class Camera:
 
     No two ``filters`` share a name. ``field_to_mm`` says how far from the axis of the focal plane, in mm, a
     field angle in radian falls: the coefficients of a polynomial from the first power on; empty when unknown.
+    ``longitude_deg`` of the telescope, east positive, says when a night begins; NaN when unknown.
     """
 
     name: str
@@ -189,6 +191,7 @@ class Camera:
     description: str = ""
     filters: tuple[Filter, ...] = ()
     field_to_mm: tuple[float, ...] = ()
+    longitude_deg: float = math.nan
 
     def __attrs_post_init__(self) -> None:
         """Refuse two detectors of one name or id, and filters that share a name."""
@@ -208,6 +211,15 @@ class Camera:
         names = ", ".join(detector.name for detector in self.detectors)
         raise KeyError(f"camera {self.name!r} has no detector {key!r}; it has {names}")
 
+    def night(self, date: Time) -> str:
+        """The night of a moment: the date of the evening, as in 2022-01-26, by the telescope's own Sun.
+
+        A night lasts from noon to noon of local mean time, of Greenwich where the longitude is not known.
+        """
+        longitude = 0.0 if math.isnan(self.longitude_deg) else self.longitude_deg
+        local = date.utc + TimeDelta((longitude / 15 - 12) * 3600, format="sec")
+        return str(local.isot)[:10]
+
     def filter(self, name: str) -> Filter:
         """The filter of that name, short name or alias. Raises KeyError naming those there are."""
         for one in self.filters:
@@ -220,9 +232,9 @@ class Camera:
     def from_toml(cls, source: ReadableText) -> Camera:
         """Read a camera table.
 
-        Top level: ``name``, ``description``, ``field_to_mm``; ``[detector]`` values shared by all detectors
-        with ``[detector.amplifiers.NAME]`` sections; ``[[detectors]]`` one table each, overriding what
-        differs; ``[[filters]]`` one table each. Sections are FITS strings (``"[33:1056,1:4612]"``). Raises
+        Top level: ``name``, ``description``, ``field_to_mm``, ``longitude_deg``; ``[detector]`` values shared
+        by all detectors with ``[detector.amplifiers.NAME]`` sections; ``[[detectors]]`` one table each,
+        overriding what differs; ``[[filters]]`` one table each. Sections are FITS strings (``"[33:1056,1:4612]"``). Raises
         `CameraError` naming detector or filter and key.
         """
         table = tomllib.loads(source.read_text())
@@ -233,6 +245,7 @@ class Camera:
             table.get("description", ""),
             tuple(_read_filter(own) for own in table.get("filters", ())),
             tuple(table.get("field_to_mm", ())),
+            float(table.get("longitude_deg", math.nan)),
         )
 
 

@@ -21,7 +21,9 @@ _BLOCK = 2880
 
 @attrs.frozen(eq=False)
 class Part:
-    """One HDU of an open file. ``start``, ``data_start`` and ``end`` count bytes; the data end with padding.
+    """One HDU of an open file. ``start``, ``data_start``, ``data_end`` and ``end`` count bytes.
+
+    Between the last two is padding.
 
     Those who read data get None when the HDU's CHECKSUM is wrong or missing.
     """
@@ -32,6 +34,7 @@ class Part:
     start: int
     data_start: int
     end: int
+    data_end: int = 0
 
     @property
     def is_compressed(self) -> bool:
@@ -125,9 +128,10 @@ def read_parts(stream: IO[bytes]) -> Iterator[Part]:
         start = stream.seek(end)
         header = Header.fromfile(stream)
         data_start = stream.tell()
-        end = data_start - (-_data_size(header) // _BLOCK) * _BLOCK
+        size = _data_size(header)
+        end = data_start - (-size // _BLOCK) * _BLOCK
         name = header.get("EXTNAME", "") if start else "PRIMARY"
-        yield Part(stream, name, header, start, data_start, end)
+        yield Part(stream, name, header, start, data_start, end, data_start + size)
 
 
 def _data_size(header: Any) -> int:

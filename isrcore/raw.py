@@ -72,7 +72,8 @@ class RawSource:
     """A raw file, its headers read once, its pixels read on request. No file stays open or mapped.
 
     ``starts`` are the places (bytes) where its HDUs begin and the last one ends; empty for a file that is
-    compressed as a whole. ``key`` tells the state of the file when it was opened.
+    compressed as a whole. ``key`` tells the state of the file when it was opened. ``listed`` is a list when
+    only camera, visit and detectors are asked for; then the first detector's visit, found once, is in it.
     """
 
     path: Path
@@ -80,6 +81,7 @@ class RawSource:
     has_pixels: bool = True
     starts: tuple[int, ...] = attrs.field(default=(), repr=False)
     key: tuple[Any, ...] = attrs.field(default=(), repr=False, kw_only=True)
+    listed: list[VisitInfo] | None = attrs.field(default=None, repr=False, kw_only=True)
 
     @classmethod
     def open(cls, path: str | Path) -> RawSource:
@@ -254,6 +256,8 @@ def read_detector(
     Raises `RawError` when the image has another shape than the detector's raw frame.
     """
     where = source.locate(extension)
+    if source.listed is not None:
+        return _listed(camera, detector, source, extension, visit)
     header = merge_headers(source.header, extension.header)
     done = dict(given(header)) if given else {}
     if done and extension.shape == detector.shape:
@@ -274,6 +278,21 @@ def read_detector(
         source=where,
         given=done,
     )
+
+
+def _listed(
+    camera: Camera,
+    detector: Detector,
+    source: RawSource,
+    extension: Extension,
+    visit: Callable[[Header], VisitInfo],
+) -> Exposure:
+    """A detector of a file of which only camera, visit and detectors are asked for."""
+    known = cast(list[VisitInfo], source.listed)
+    if not known:
+        # One shutter: merging the headers of forty CCDs would take longer than reading them.
+        known.append(visit(merge_headers(source.header, extension.header)))
+    return Exposure(MaskedImage.from_raw(source.read(extension)), detector, camera.name, visit=known[0])
 
 
 def merge_headers(primary: Header, extension: Header) -> Header:
@@ -323,12 +342,17 @@ def _is_gzip(file: Path) -> bool:
     except OSError as fault:
         reason = fault.strerror
         raise RawError(f"raw file {str(file)!r} cannot be read: {reason}; check permissions") from fault
+    check_magic(file, start)
+    return start.startswith(_GZIP_MAGIC)
+
+
+def check_magic(file: Path, start: bytes) -> None:
+    """Raise `RawError` unless the first bytes are those of a FITS file, plain or compressed as a whole."""
     if start != b"SIMPLE" and not start.startswith(_GZIP_MAGIC):
         raise RawError(
             f"raw file {str(file)!r} is no FITS file: it starts with {start!r}\n"
             "  plain (.fits), gzip-compressed (.fits.gz) and tile-compressed (.fits.fz) files can be read"
         )
-    return start.startswith(_GZIP_MAGIC)
 
 
 def _read_headers(file: Path) -> tuple[tuple[int, ...], list[int], tuple[Extension, ...]]:
@@ -345,7 +369,7 @@ def _read_headers(file: Path) -> tuple[tuple[int, ...], list[int], tuple[Extensi
 
 def _read_extension(index: int, hdu: Any) -> Extension:
     """The extension of an HDU, a compressed image seen as the image."""
-    name = _read_name(hdu.header)
+    name = read_name(hdu.header)
     image = fits.CompImageHDU(bintable=hdu) if hdu.header.get("ZIMAGE") else hdu
     header = image.header
     if name and "EXTNAME" not in header:
@@ -354,7 +378,7 @@ def _read_extension(index: int, hdu: Any) -> Extension:
     return Extension(index, name, header.copy(), tuple(image.shape) if is_image else ())
 
 
-def _read_name(header: Header) -> str:
+def read_name(header: Header) -> str:
     """EXTNAME. Where it occurs twice the compressor wrote its own first and the image's after that."""
     names = [str(card.value).strip() for card in header.cards if card.keyword == "EXTNAME"]
     own = [name for name in names if name != "COMPRESSED_IMAGE"]

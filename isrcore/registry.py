@@ -18,6 +18,7 @@ from isrcore.camera import Camera
 from isrcore.exposure import Exposure
 from isrcore.fits import check_writable
 from isrcore.raw import RawSource
+from isrcore.raw_listing import RawListing, list_source
 from isrcore.raw_writing import RawWriter, default_writer
 from isrcore.step import Step
 from isrcore.stepspecs import GIVEN_FACTS, STANDARD, StepSpec
@@ -189,6 +190,17 @@ class Registry:
         """As `read_raw` from the headers alone, with zeros for pixels: all that planning needs."""
         return self._read(RawSource.open(path).without_pixels(), detectors)
 
+    def list_raw(self, path: str | Path) -> RawListing:
+        """Camera, visit and detectors of a raw file, by its headers, read once and not kept.
+
+        The visit is that of the first detector. Raises as `read_raw`.
+        """
+        source = list_source(Path(path))
+        found = list(self._read(source, None))
+        return RawListing(
+            source.path, found[0].camera, found[0].visit, tuple(one.detector.name for one in found)
+        )
+
     def read_calibration(self, source: RawSource, kind: str, detector: str) -> Any | None:
         """A calibration from a camera's own kind of file; None when no plugin knows the file.
 
@@ -273,6 +285,15 @@ class Registry:
                 found.update(calibrations)
             self._curated[camera.name] = found
         return self._curated[camera.name]
+
+    def open_repository(self, uri: str) -> Any | None:
+        """The repository that one plugin opens; None when ``uri`` is none that any plugin knows.
+
+        Raises `RegistryError` when more than one plugin claims it.
+        """
+        claims = list(self._results("isr_open_repository", uri=uri))
+        self._refuse_rivals(Path(uri), claims)
+        return claims[0][1] if claims else None
 
     def add_commands(self, subcommands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         """Let plugins add subcommands."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from isrcore.calibrations import CalibrationError
 from isrcore.camera import CameraError
 from isrcore.config import ConfigError
+from isrcore.data_repository import RepositoryError
 from isrcore.defects import DefectsError
 from isrcore.fits import FitsError
 from isrcore.geometry import GeometryError
@@ -14,6 +15,7 @@ from isrcore.paths import PathsError
 from isrcore.plan import PlanError
 from isrcore.raw import RawError
 from isrcore.registry import RegistryError
+from isrcore.repository import DatasetError
 from isrcore.step import StepError
 from isrcore.task import TaskError
 
@@ -47,9 +49,10 @@ REFUSALS = (
     PathsError,
     PlanError,
     RegistryError,
+    RepositoryError,
 )
 #: What can go wrong with files and pixels later on.
-FAILURES = (FitsError, MaskPlaneError, RawError, StepError, TaskError)
+FAILURES = (DatasetError, FitsError, MaskPlaneError, RawError, StepError, TaskError)
 
 
 def indented(problem: str) -> str:

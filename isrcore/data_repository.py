@@ -1,0 +1,131 @@
+"""What commands ask of a repository that knows its content: frames, calibrations, places for what is made.
+
+A plugin opens one by `isr_open_repository`; ``isr run``, ``isr plan`` and commands of other plugins work on
+whatever has these methods.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+import attrs
+from astropy.time import Time
+
+from isrcore.exposure import VisitInfo
+from isrcore.repository import Repository
+
+
+class RepositoryError(ValueError):
+    """A repository that cannot be used so; the message says why and what to do. Nothing has been done."""
+
+
+@attrs.frozen
+class RawFrame:
+    """One detector of a raw file in a repository.
+
+    ``night`` is the date of the evening, ``type`` an observation type, ``date`` the middle of the exposure
+    (ISO 8601, UTC). ``problem`` says why the file cannot be used, empty when it can.
+    """
+
+    path: Path
+    exposure: int
+    detector: str
+    night: str = ""
+    type: str = ""
+    filter: str = ""
+    object_name: str = ""
+    exposure_s: float = math.nan
+    dark_s: float = math.nan
+    date: str = ""
+    problem: str = ""
+
+
+@attrs.frozen
+class CalibrationSearch:
+    """The calibration that suits an exposure: its file, None when there is none, and what was not taken.
+
+    ``rejected`` are candidates by name, each with the reason; ``reason`` says why the chosen one was.
+    """
+
+    kind: str
+    chosen: Path | None = None
+    reason: str = ""
+    rejected: tuple[tuple[str, str], ...] = ()
+
+    def explain(self) -> str:
+        """Every candidate in a line of its own, under one that says what was found."""
+        found = f"{self.kind}: {self.chosen}" if self.chosen else f"{self.kind}: the repository has none"
+        head = f"{found} ({self.reason})" if self.chosen and self.reason else found
+        lines = (f"  {name}: {why}" for name, why in self.rejected)
+        return "\n".join([head if self.chosen or self.rejected else f"{head}, of any detector", *lines])
+
+
+@runtime_checkable
+class DataRepository(Repository, Protocol):
+    """A repository of one camera's raw frames, calibrations and products, which can be searched."""
+
+    @property
+    def root(self) -> Path:
+        """The folder it is in."""
+        ...
+
+    @property
+    def camera(self) -> str:
+        """The camera's name."""
+        ...
+
+    def at(self, **dataId: Any) -> DataRepository:
+        """The same repository, about one thing in it: a data reference."""
+        ...
+
+    def raw_frames(self, **wanted: Collection[Any]) -> list[RawFrame]:
+        """Raw frames in order of exposure and detector; those that have one of the values of every key.
+
+        Keys are ``exposure``, ``detector``, ``night``, ``type`` and ``filter``.
+        """
+        ...
+
+    def find_calibration(
+        self, kind: str, datasets: Collection[str], detector: str, visit: VisitInfo
+    ) -> CalibrationSearch:
+        """The calibration for a detector of an exposure; ``kind`` is what a step reads it as, ``datasets``
+        are what a repository may call it.
+        """
+        ...
+
+    def calibration_path(self, kind: str, detector: str, frames: Collection[RawFrame], ending: str) -> Path:
+        """Where a new calibration made from these frames goes; its folder is there."""
+        ...
+
+    def certify(self, path: Path, first: Time | None, last: Time | None, **about: str) -> None:
+        """Let a file below the root be found as a calibration for exposures from ``first`` to ``last``.
+
+        None is without limit. ``about`` are ``kind``, ``detector`` and ``filter`` of a file that does not say
+        so itself. Raises `RepositoryError` for a file that is none.
+        """
+        ...
+
+    def product_path(self, exposure: int, detector: str, ending: str = ".fits") -> Path:
+        """Where the product of an exposure's detector goes; its folder is there."""
+        ...
+
+    def add_product(self, path: Path, exposure: int, detector: str) -> None:
+        """Let a product that has been written be found."""
+        ...
+
+
+def as_keys(frame: RawFrame, camera: str) -> Mapping[str, Any]:
+    """What a frame says of itself, by the keys of data ids."""
+    return {
+        "camera": camera,
+        "date": frame.date[:10],
+        "detector": frame.detector,
+        "filter": frame.filter,
+        "night": frame.night,
+        "object": frame.object_name,
+        "type": frame.type,
+        "visit": frame.exposure,
+    }
