@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import uuid
 from collections.abc import Iterator
@@ -31,6 +32,12 @@ def replacing(target: Path) -> Iterator[IO[bytes]]:
         temporary.unlink(missing_ok=True)
         raise
     _synchronise(target.parent)
+
+
+def remove_unfinished(target: Path) -> None:
+    """Remove what a process that died while it wrote a file has left behind; nobody may be writing it."""
+    for left in target.parent.glob(f".{glob.escape(target.name)}.*{UNFINISHED}"):
+        left.unlink(missing_ok=True)
 
 
 def _synchronise(folder: Path) -> None:

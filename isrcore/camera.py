@@ -234,8 +234,8 @@ class Camera:
 
         Top level: ``name``, ``description``, ``field_to_mm``, ``longitude_deg``; ``[detector]`` values shared
         by all detectors with ``[detector.amplifiers.NAME]`` sections; ``[[detectors]]`` one table each,
-        overriding what differs; ``[[filters]]`` one table each. Sections are FITS strings (``"[33:1056,1:4612]"``). Raises
-        `CameraError` naming detector or filter and key.
+        overriding what differs; ``[[filters]]`` one table each. Sections are FITS strings
+        (``"[33:1056,1:4612]"``). Raises `CameraError` naming detector or filter and key.
         """
         table = tomllib.loads(source.read_text())
         shared = table.get("detector", {})

@@ -7,7 +7,7 @@ whatever has these methods.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -109,23 +109,9 @@ class DataRepository(Repository, Protocol):
         ...
 
     def product_path(self, exposure: int, detector: str, ending: str = ".fits") -> Path:
-        """Where the product of an exposure's detector goes; its folder is there."""
+        """Where the product of an exposure's detector goes; its folder may have to be made."""
         ...
 
     def add_product(self, path: Path, exposure: int, detector: str) -> None:
         """Let a product that has been written be found."""
         ...
-
-
-def as_keys(frame: RawFrame, camera: str) -> Mapping[str, Any]:
-    """What a frame says of itself, by the keys of data ids."""
-    return {
-        "camera": camera,
-        "date": frame.date[:10],
-        "detector": frame.detector,
-        "filter": frame.filter,
-        "night": frame.night,
-        "object": frame.object_name,
-        "type": frame.type,
-        "visit": frame.exposure,
-    }

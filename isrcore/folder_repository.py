@@ -21,7 +21,7 @@ import attrs
 import numpy as np
 from astropy.table import Table
 
-from isrcore.atomic import replacing
+from isrcore.atomic import remove_unfinished, replacing
 from isrcore.config import Config
 from isrcore.config_toml import format_value
 from isrcore.exposure import Exposure
@@ -100,6 +100,7 @@ class FolderRepository:
                 raise DatasetExistsError(f"dataset {datasetType!r} is there already: {str(path)!r}")
             if doBackup and path.exists():
                 _keep(path)
+            remove_unfinished(path)
             form.write(obj, path)
 
     def datasetExists(self, datasetType: str, **dataId: Any) -> bool:

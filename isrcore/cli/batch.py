@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -14,11 +14,12 @@ from isrcore.cli.calibration_files import CalibrationFiles, FileKind
 from isrcore.cli.data_ids import Selection, keys_of
 from isrcore.cli.faults import CommandError, indented, reason_of
 from isrcore.cli.inputs import calibration_flags
+from isrcore.cli.repositories import Chooser, open_repository
 from isrcore.cli.settings import make_config
-from isrcore.cli.shelf import Shelf
+from isrcore.cli.shelf import Shelf, digest_of
 from isrcore.config import Config, ConfigError
+from isrcore.data_repository import CalibrationSearch, RawFrame, RepositoryError
 from isrcore.exposure import Exposure
-from isrcore.filters import filter_names
 from isrcore.isr import IsrTask
 from isrcore.kernels.tiled import Tiled
 from isrcore.paths import PathsError, expand_paths, stem
@@ -33,13 +34,28 @@ _ENDINGS = (".fits", ".fits.fz", ".fits.gz", ".fit", ".fts")
 class Unit:
     """One detector of one raw file: what will be done to it, and why it cannot be done.
 
-    ``exposure`` has everything but pixels; it is None when the file could not be read.
+    ``exposure`` has everything but pixels; it is None when the file could not be read. In a repository
+    ``frame`` is what it knows of the file and ``searches`` are the calibrations it found. ``inputs`` are the
+    digests of the calibrations that the plan reads, by kind.
     """
 
     path: Path
     exposure: Exposure | None = None
     plan: Plan | None = None
     problems: tuple[str, ...] = ()
+    frame: RawFrame | None = None
+    searches: tuple[CalibrationSearch, ...] = ()
+    inputs: Mapping[str, str] = attrs.field(factory=dict)
+
+    @property
+    def found(self) -> dict[str, Path]:
+        """Calibrations by kind that a repository found."""
+        return {search.kind: search.chosen for search in self.searches if search.chosen is not None}
+
+    @property
+    def name(self) -> str:
+        """What records call the exposure: its number in a repository, else the file's name."""
+        return stem(self.path) if self.frame is None else str(self.frame.exposure)
 
     @property
     def label(self) -> str:
@@ -48,8 +64,10 @@ class Unit:
 
     @property
     def detector(self) -> str:
-        """The detector's name, empty when the file could not be read."""
-        return self.exposure.detector.name if self.exposure else ""
+        """The detector's name, empty when the file could not be read and no repository knows it."""
+        if self.exposure is None:
+            return self.frame.detector if self.frame else ""
+        return self.exposure.detector.name
 
     @property
     def camera(self) -> str:
@@ -72,22 +90,46 @@ class Batch:
         self.registry: Registry = arguments.registry
         self.arguments, self.task_class, self.base = arguments, task_class, base
         problems: list[str] = []
-        files = list(_collect(problems, expand_paths, arguments.files))
+        opened = list(_collect(problems, open_repository, self.registry, arguments.files))
+        self.repository = opened[0] if opened else None
         self.files = dict(self._find_calibrations(problems))
         wanted = [one for words in arguments.id for one in _collect(problems, Selection.parse, words)]
-        paths = [path for text in (files[0] if files else ()) for path in _inside(text)]
-        self.units = [unit for path in paths for unit in self._survey(path) if self._is_chosen(unit, wanted)]
+        self.units = (
+            []
+            if problems
+            else [unit for units in _collect(problems, self._find_units, wanted) for unit in units]
+        )
         self._tasks = {task.camera: task for task in self._make_tasks(problems)}
         if problems:
             raise CommandError("cannot start", problems)
         self._shelf = Shelf(self.registry, self.files)
 
+    def _find_units(self, wanted: list[Selection]) -> list[Unit]:
+        """The units that are asked for, of files or of a repository."""
+        if self.repository is not None:
+            return list(self._units_of(Chooser(self.repository, self.registry), wanted))
+        paths = [path for text in expand_paths(self.arguments.files) for path in _inside(text)]
+        return [unit for path in paths for unit in self._survey(path) if self._is_chosen(unit, wanted)]
+
+    def _units_of(self, chooser: Chooser, wanted: list[Selection]) -> Iterator[Unit]:
+        """The units of a repository, with the calibrations for each."""
+        frames = chooser.frames(wanted, self.arguments.detectors)
+        for path, group in groupby(frames, key=lambda frame: frame.path):
+            by_name = {frame.detector: frame for frame in group}
+            broken = [
+                Unit(path, problems=(one.problem,), frame=one) for one in by_name.values() if one.problem
+            ]
+            for unit in broken or self._survey(path, list(by_name)):
+                unit.frame = unit.frame or by_name.get(unit.detector)
+                if unit.exposure is not None:
+                    unit.searches = chooser.searches(unit.exposure, self.files)
+                yield unit
+
     def _is_chosen(self, unit: Unit, wanted: list[Selection]) -> bool:
         """Whether the unit is asked for; all are when nothing is said, and what cannot be read is told of."""
         if not wanted or unit.exposure is None:
             return True
-        filters = filter_names(unit.exposure.visit.filter, self.registry.cameras.get(unit.camera))
-        keys = keys_of(unit.exposure, stem(unit.path), filters)
+        keys = keys_of(unit.exposure, stem(unit.path), self.registry.cameras.get(unit.camera))
         return any(selection.accepts(keys) for selection in wanted)
 
     def _find_calibrations(self, problems: list[str]) -> Iterator[tuple[str, CalibrationFiles]]:
@@ -97,10 +139,10 @@ class Batch:
             for files in _collect(problems, CalibrationFiles.find, about, texts) if texts else ():
                 yield kind, files
 
-    def _survey(self, path: Path) -> Iterator[Unit]:
+    def _survey(self, path: Path, detectors: list[Any] | None = None) -> Iterator[Unit]:
         """The units of a file. What cannot be read is a unit with a problem, so that others go on."""
         try:
-            for exposure in self.registry.survey_raw(path, self.arguments.detectors):
+            for exposure in self.registry.survey_raw(path, detectors or self.arguments.detectors):
                 yield Unit(path, exposure)
         except Exception as fault:  # a reader is anybody's code; its error is this file's, not the batch's
             yield Unit(path, problems=(reason_of(fault),))
@@ -142,10 +184,10 @@ class Batch:
         With ``headers_only`` no pixels of calibrations are read: what is damaged shows later.
         """
         kinds = () if headers_only else None
-        for (camera, detector), units in groupby(self.in_order, key=owner):
-            for unit in units:
-                if unit.exposure is not None:
-                    self._plan(unit, unit.exposure, *self._shelf.load(camera, detector, kinds))
+        for unit in self.in_order:
+            if unit.exposure is not None:
+                loaded = self._shelf.load(unit.camera, unit.detector, kinds, unit.found)
+                self._plan(unit, unit.exposure, *loaded)
 
     def _plan(
         self, unit: Unit, exposure: Exposure, inputs: dict[str, Any], problems: tuple[str, ...]
@@ -153,9 +195,17 @@ class Batch:
         """Plan one unit."""
         try:
             unit.plan = self._tasks[unit.camera].plan(exposure, **inputs)
+            unit.inputs = dict(self._digests(unit, unit.plan, inputs))
         except PlanError as fault:
             # Only those that a planned step would have read: others are nobody's loss.
-            unit.problems += fault.problems + problems
+            unit.problems += fault.problems + problems + tuple(_explained(fault, unit.searches))
+
+    def _digests(self, unit: Unit, plan: Plan, inputs: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+        """The digest of every calibration that a plan reads."""
+        kinds = frozenset[str]().union(*(planned.spec.kinds for planned in plan.steps))
+        for kind in sorted(kinds & inputs.keys()):
+            files = self._shelf.files_of(kind, unit.detector, unit.found)
+            yield kind, digest_of(inputs[kind], files) or f"ships with camera {unit.camera!r}"
 
     def refused(self) -> str:
         """Why units cannot be processed, units with the same reasons together; empty when all can."""
@@ -176,14 +226,22 @@ def _inside(path: Path) -> list[Path]:
     return sorted({file for ending in _ENDINGS for file in path.glob(f"*{ending}") if file.is_file()})
 
 
-def owner(unit: Unit) -> tuple[str, str]:
-    """Whose calibrations a unit needs."""
-    return unit.camera, unit.detector
+def owner(unit: Unit) -> tuple[Any, ...]:
+    """Whose calibrations a unit needs, and which of a repository's those are."""
+    return unit.camera, unit.detector, sorted(unit.found.items())
+
+
+def _explained(fault: PlanError, searches: Iterable[CalibrationSearch]) -> Iterator[str]:
+    """What a repository says of calibrations that a plan lacks."""
+    for search in searches:
+        # A plan's problem names the calibration that it is about.
+        if any(f"calibration '{search.kind}'" in problem for problem in fault.problems):
+            yield search.explain()
 
 
 def _collect(problems: list[str], function: Any, *arguments: Any) -> Iterator[Any]:
     """The result of a call; or nothing, with what is wrong appended to ``problems``."""
     try:
         yield function(*arguments)
-    except (CommandError, ConfigError, PathsError, RegistryError) as fault:
+    except (CommandError, ConfigError, PathsError, RegistryError, RepositoryError) as fault:
         problems.append(str(fault))

@@ -8,13 +8,17 @@ from typing import Any
 
 import attrs
 
+from isrcore.camera import Camera
 from isrcore.cli.faults import CommandError
+from isrcore.data_repository import RawFrame
 from isrcore.exposure import Exposure
+from isrcore.filters import filter_names
+from isrcore.paths import stem
 
 _RANGE = re.compile(r"(\d+)\.\.(\d+)(?::(\d+))?")
 
 #: What a unit can be chosen by. Numbers are compared as numbers, everything else as text.
-KEYS = ("camera", "ccd", "date", "detector", "file", "filter", "object", "type", "visit")
+KEYS = ("camera", "ccd", "date", "detector", "file", "filter", "night", "object", "type", "visit")
 _NUMBERS = frozenset({"ccd", "visit"})
 
 
@@ -75,8 +79,8 @@ def _range(found: re.Match[str], problems: list[str]) -> Sequence[int]:
     return range(first, last + 1, stride)
 
 
-def keys_of(exposure: Exposure, file: str, filters: Iterable[str] = ()) -> dict[str, frozenset[Any]]:
-    """What the unit of an exposure can be chosen by; ``filters`` are further names of its filter."""
+def keys_of(exposure: Exposure, file: str, camera: Camera | None = None) -> dict[str, frozenset[Any]]:
+    """What the unit of an exposure can be chosen by; without its camera, one name of its filter, no night."""
     visit, detector = exposure.visit, exposure.detector
     date = "" if visit.date is None else str(visit.date.utc.iso)[:10]
     found: dict[str, Iterable[Any]] = {
@@ -85,9 +89,28 @@ def keys_of(exposure: Exposure, file: str, filters: Iterable[str] = ()) -> dict[
         "date": [date],
         "detector": [detector.name],
         "file": [file],
-        "filter": {visit.filter, *filters},
+        "filter": {visit.filter, *filter_names(visit.filter, camera)},
+        "night": [camera.night(visit.date)] if camera and visit.date is not None else [],
         "object": [visit.object_name],
         "type": [visit.observation_type],
         "visit": [visit.exposure_id],
+    }
+    return {key: frozenset(values) for key, values in found.items()}
+
+
+def keys_of_frame(frame: RawFrame, camera: Camera) -> dict[str, frozenset[Any]]:
+    """What a frame of a repository can be chosen by: the same as `keys_of` of its exposure."""
+    names = {detector.name: detector.id for detector in camera.detectors}
+    found: dict[str, Iterable[Any]] = {
+        "camera": [camera.name],
+        "ccd": [names[frame.detector]] if frame.detector in names else [],
+        "date": [frame.date[:10]],
+        "detector": [frame.detector],
+        "file": [stem(frame.path)],
+        "filter": {frame.filter, *filter_names(frame.filter, camera)},
+        "night": [frame.night],
+        "object": [frame.object_name],
+        "type": [frame.type],
+        "visit": [frame.exposure],
     }
     return {key: frozenset(values) for key, values in found.items()}

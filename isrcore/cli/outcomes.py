@@ -20,6 +20,8 @@ from isrcore.task import TaskError
 _COLUMNS = ("exposure", "status", "steps", "flagged", "seconds", "product or reason")
 _PARTS = ("read", "pixels", "write")
 
+_STATUSES = ("ok", "skipped", "failed", "not started", "to do")
+
 # Marks what is not for reports.
 _UNTOLD = {"is_untold": True}
 
@@ -46,7 +48,7 @@ class Labelled(Protocol):
 
 @attrs.frozen
 class Outcome:
-    """How one unit ended: ``status`` is ok, failed or not started.
+    """How one unit ended: ``status`` is ok, skipped (it was done before), failed or not started.
 
     ``steps`` are the corrections that were applied, ``flagged`` is a fraction of the pixels. ``parts`` are
     seconds for reading, pixels and writing, as far as the unit came. ``metadata`` is that of every task,
@@ -106,7 +108,7 @@ def show_outcomes(outcomes: Sequence[Outcome], *, with_parts: bool = False) -> N
     for outcome in outcomes:
         table.add_row(*compress(outcome.to_row(), shown))
     console.print(table)
-    counts = {status: sum(o.status == status for o in outcomes) for status in ("ok", "failed", "not started")}
+    counts = {status: sum(o.status == status for o in outcomes) for status in _STATUSES}
     console.print(", ".join(f"{count} {status}" for status, count in counts.items() if count), soft_wrap=True)
 
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from isrcore.cli.batch import Batch
-from isrcore.cli.faults import FAILURES, REFUSALS, CommandError
+from isrcore.cli.faults import FAILURES, REFUSALS
 from isrcore.cli.inputs import add_arguments
 from isrcore.cli.outcomes import Outcome
 from isrcore.cli.run_options import add_run_options
@@ -113,8 +113,6 @@ def _run(
         print("\n".join(show(Batch(parsed, task_class, config), parsed.show)))
         if "run" not in parsed.show:
             return None, []
-    if parsed.output is None:
-        raise CommandError("cannot start", ["say where products go: --output OUT"])
     runner = TaskRunner(task_class, parsed, config, keeps_results)
     return runner, runner.run()
 
@@ -122,7 +120,7 @@ def _run(
 def _result(outcome: Outcome) -> Struct:
     """One unit's result, as the page names its parts."""
     return Struct(
-        exitStatus=0 if outcome.status == "ok" else 1,
+        exitStatus=0 if outcome.status in ("ok", "skipped") else 1,
         unit=outcome.unit,
         reason=outcome.reason,
         metadata=outcome.metadata,

@@ -17,16 +17,17 @@ import numpy as np
 from isrcore.cli.calibration_files import CalibrationFiles
 from isrcore.cli.digests import sha256_of
 from isrcore.cli.faults import reason_of
+from isrcore.cli.finished import FINGERPRINT
 from isrcore.cli.outcomes import Outcome
-from isrcore.cli.shelf import Shelf
+from isrcore.cli.shelf import Shelf, digest_of
 from isrcore.config import Config
+from isrcore.data_repository import DataRepository
 from isrcore.fits import FitsError, write_exposure
 from isrcore.folder_repository import FolderRepository
 from isrcore.image import Mask
 from isrcore.isr import IsrTask
 from isrcore.kernels.memory import keep_freed_memory
 from isrcore.kernels.tiled import Tiled
-from isrcore.paths import stem
 from isrcore.raw import RawSource
 from isrcore.registry import Registry
 from isrcore.task import Struct
@@ -41,7 +42,8 @@ _BAND_ROWS = 128
 class Job:
     """One unit as whoever processes it needs it.
 
-    ``digest`` is that of the raw file, ``kinds`` are the calibrations its plan reads.
+    ``digest`` is that of the raw file, ``kinds`` are the calibrations its plan reads and ``found`` those of
+    them that a repository has. ``name`` is what records call the exposure; ``identity`` that of the product.
     """
 
     label: str
@@ -51,14 +53,18 @@ class Job:
     product: Path
     kinds: tuple[str, ...]
     digest: str = ""
+    name: str = ""
+    identity: str = ""
+    found: Mapping[str, Path] = attrs.field(factory=dict)
 
 
 @attrs.frozen
 class Setup:
     """What all jobs of a run have in common; ``configs`` by camera, calibration ``files`` by kind.
 
-    ``sources`` are raw files whose headers have been read already; ``record`` is the folder for the metadata
-    of each unit. With ``keeps_results`` outcomes carry what the task returned.
+    ``sources`` are raw files whose headers have been read already; ``record`` is the folder or repository for
+    the metadata of each unit, a repository also hears of products. With ``keeps_results`` outcomes carry what
+    the task returned.
     """
 
     configs: Mapping[str, Config]
@@ -69,7 +75,7 @@ class Setup:
     overwrite: bool = False
     traceback: bool = False
     task_class: type[IsrTask] = IsrTask
-    record: FolderRepository | None = None
+    record: FolderRepository | DataRepository | None = None
     keeps_results: bool = False
 
     def make_processor(self) -> Processor:
@@ -114,7 +120,7 @@ class Processor:
         if outcome.reason:
             task.metadata.set("reason", outcome.reason)
         if self.setup.record is not None:
-            task.writeMetadata(self.setup.record.at(exposure=stem(job.path), detector=job.detector))
+            task.writeMetadata(self.setup.record.at(exposure=job.name, detector=job.detector))
         return attrs.evolve(outcome, metadata=task.getFullMetadata())
 
     def _correct(self, job: Job, clock: Clock) -> Struct:
@@ -135,11 +141,13 @@ class Processor:
                 config_text=camera.config_text,
                 provenance=dict(self._provenance(job, inputs)),
             )
+            if isinstance(self.setup.record, DataRepository):
+                self.setup.record.add_product(job.product, int(job.name), job.detector)
         return result
 
     def _inputs(self, job: Job) -> dict[str, Any]:
         """The calibrations that the unit's plan reads; others need not be whole. Raises `FitsError`."""
-        inputs, problems = self.shelf.load(job.camera, job.detector, job.kinds)
+        inputs, problems = self.shelf.load(job.camera, job.detector, job.kinds, job.found)
         if problems:
             raise FitsError("\n".join(problems))
         return inputs
@@ -155,17 +163,13 @@ class Processor:
         yield "isrcore", importlib.metadata.version("isrcore")
         yield "input", str(job.path)
         yield "input sha256", job.digest or sha256_of(job.path)
+        if job.identity:
+            yield FINGERPRINT, job.identity
         for kind in (kind for kind in job.kinds if inputs.get(kind) is not None):
-            files = self.shelf.files_of(kind, job.detector)
+            files = self.shelf.files_of(kind, job.detector, job.found)
             yield kind, ", ".join(map(str, files)) or f"ships with camera {job.camera!r}"
-            values = inputs[kind] if isinstance(inputs[kind], list) else [inputs[kind]]
-            if digest := ", ".join(filter(None, map(_digest_of, values, files or [None]))):
+            if digest := digest_of(inputs[kind], files):
                 yield f"{kind} digest", digest
-
-
-def _digest_of(value: Any, file: Path | None) -> str:
-    """What identifies a calibration: its own digest, else that of its file."""
-    return getattr(value, "digest", "") or (sha256_of(file) if file else "")
 
 
 class _CameraTask:

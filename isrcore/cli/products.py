@@ -3,37 +3,56 @@
 from __future__ import annotations
 
 import argparse
-import glob
 from pathlib import Path
+from typing import cast
 
-from isrcore.atomic import UNFINISHED
+from isrcore.atomic import remove_unfinished
 from isrcore.cli.batch import Unit
 from isrcore.cli.faults import CommandError
+from isrcore.data_repository import DataRepository
 from isrcore.fits import FitsError, check_writable
 from isrcore.paths import stem
 
 
-def assign_products(units: list[Unit], arguments: argparse.Namespace) -> dict[Unit, Path]:
-    """The path of every unit's product; makes the folder.
+def assign_products(
+    units: list[Unit], arguments: argparse.Namespace, repository: DataRepository | None = None
+) -> dict[Unit, Path]:
+    """The path of every unit's product; makes the folders. Without -o that is in the repository.
 
-    What cannot be written becomes a problem of its unit. Raises `CommandError` when the folder cannot be
-    made, or one file is named for several units.
+    What cannot be written becomes a problem of its unit. Raises `CommandError` when a folder cannot be made,
+    or one file is named for several units.
     """
-    output: Path = arguments.output
-    if is_file(output):
-        if len(units) > 1:
-            problem = f"{str(output)!r} is the name of one file, there are {len(units)} units; name a folder"
-            raise CommandError("cannot start", [problem])
-        products = dict.fromkeys(units, output)
-    else:
-        _make_folder(output)
-        ending = ".fits.fz" if arguments.compress else ".fits"
-        products = {unit: output / f"{stem(unit.path)}_{unit.detector}{ending}" for unit in units}
-    for product in products.values():
-        # Of a run that was killed; nobody else writes this product.
-        remove_unfinished(product)
-    _check(products, arguments.overwrite)
+    products = _places(units, arguments, repository)
+    # What is in a repository is replaced unless it is finished: nobody else writes there.
+    overwrite = arguments.overwrite or arguments.output is None
+    if not arguments.dry_run:
+        for folder in sorted({product.parent for product in products.values()}):
+            _make_folder(folder)
+        for product in products.values():
+            # Of a run that was killed; nobody else writes this product.
+            remove_unfinished(product)
+        _check(products, overwrite)
     return products
+
+
+def _places(
+    units: list[Unit], arguments: argparse.Namespace, repository: DataRepository | None
+) -> dict[Unit, Path]:
+    """The path of every unit's product. Raises `CommandError` as `assign_products`."""
+    output: Path | None = arguments.output
+    ending = ".fits.fz" if arguments.compress else ".fits"
+    if output is None and repository is None:
+        raise CommandError("cannot start", ["say where products go: -o OUT"])
+    if output is None:
+        framed = {unit: unit.frame for unit in units if unit.frame is not None}
+        place = cast(DataRepository, repository).product_path
+        return {unit: place(frame.exposure, frame.detector, ending) for unit, frame in framed.items()}
+    if not is_file(output):
+        return {unit: output / f"{unit.name}_{unit.detector}{ending}" for unit in units}
+    if len(units) > 1:
+        problem = f"{str(output)!r} is the name of one file, there are {len(units)} units; name a folder"
+        raise CommandError("cannot start", [problem])
+    return dict.fromkeys(units, output)
 
 
 def is_file(output: Path) -> bool:
@@ -44,12 +63,6 @@ def is_file(output: Path) -> bool:
 def report_path(output: Path) -> Path:
     """The report: in the folder, or beside the one product."""
     return output.with_name(f"{stem(output)}_report.json") if is_file(output) else output / "isr_report.json"
-
-
-def remove_unfinished(product: Path) -> None:
-    """Remove what a process that died while it wrote a file has left behind."""
-    for left in product.parent.glob(f".{glob.escape(product.name)}.*{UNFINISHED}"):
-        left.unlink(missing_ok=True)
 
 
 def _make_folder(folder: Path) -> None:

@@ -6,7 +6,7 @@ import argparse
 from typing import Any
 
 from isrcore.cli.batch import Batch
-from isrcore.cli.faults import EXIT_STATUS, FAILED, OK, REFUSED, CommandError
+from isrcore.cli.faults import EXIT_STATUS, FAILED, OK, REFUSED
 from isrcore.cli.inputs import add_arguments
 from isrcore.cli.run_options import add_run_options
 from isrcore.cli.showing import show
@@ -51,10 +51,8 @@ def run(arguments: argparse.Namespace) -> int:
         make_console().print("\n".join(show(Batch(arguments), shown)), soft_wrap=True)
     if shown and "run" not in shown:
         return OK
-    if arguments.output is None:
-        raise CommandError("cannot start", ["say where products go: -o OUT"])
     runner = TaskRunner(IsrTask, arguments)
     outcomes = runner.run()
-    if all(outcome.status == "ok" for outcome in outcomes):
+    if all(outcome.status in ("ok", "skipped") for outcome in outcomes):
         return OK
     return FAILED if runner.can_start else REFUSED

@@ -34,9 +34,19 @@ def _add_output(parser: argparse.ArgumentParser) -> None:
         "--output",
         type=Path,
         metavar="OUT",
-        help="folder for the products, made if it is not there; for a single unit also a name in .fits",
+        help="folder for the products, made if it is not there; for a single unit also a name in .fits "
+        "(default with a repository: the repository)",
     )
     group.add_argument("--overwrite", action="store_true", help="replace products that are there already")
+    group.add_argument(
+        "--force",
+        action="store_true",
+        help="in a repository: also do what is finished, made of the same inputs with the same configuration "
+        "and versions",
+    )
+    group.add_argument(
+        "--dry-run", action="store_true", help="only show what would be done, and what is finished"
+    )
     group.add_argument(
         "--compress",
         nargs="?",

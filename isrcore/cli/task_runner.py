@@ -3,27 +3,33 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 from itertools import groupby
 from pathlib import Path
+from typing import cast
 
 import attrs
 from rich.progress import Progress, TaskID
 
+from isrcore.atomic import remove_unfinished
 from isrcore.cli.batch import Batch, Unit, owner
 from isrcore.cli.digests import Digests
 from isrcore.cli.faults import CommandError
+from isrcore.cli.finished import fingerprint, is_finished
 from isrcore.cli.jobs import run_jobs, start_server
 from isrcore.cli.outcomes import Outcome, show_outcomes, write_report
 from isrcore.cli.processing import Job, Processor, Setup
-from isrcore.cli.products import assign_products, is_file, remove_unfinished, report_path
+from isrcore.cli.products import assign_products, is_file, report_path
 from isrcore.cli.terminal import make_progress
 from isrcore.config import Config
+from isrcore.data_repository import DataRepository
 from isrcore.folder_repository import FolderRepository
 from isrcore.isr import IsrTask
-from isrcore.paths import stem
 from isrcore.plan import PlanError
 from isrcore.registry import Registry
 from isrcore.task import Metadata, TaskError
+
+_DONE_BEFORE = "made before from the same inputs, with the same configuration and versions"
 
 
 class TaskRunner:
@@ -47,10 +53,23 @@ class TaskRunner:
         self.outcomes: dict[Unit, Outcome] = {}
 
     @property
-    def record(self) -> FolderRepository | None:
+    def record(self) -> FolderRepository | DataRepository | None:
         """Where config, schemas, versions and metadata go; nowhere when the output is one file."""
-        output: Path = self.arguments.output
-        return None if is_file(output) else FolderRepository(output)
+        if self.arguments.output is None:
+            return self.batch.repository
+        return None if is_file(self.output) else FolderRepository(self.output)
+
+    @property
+    def output(self) -> Path:
+        """Where products go: what is named, else the repository."""
+        if self.arguments.output is not None:
+            return Path(self.arguments.output)
+        return cast(DataRepository, self.batch.repository).root
+
+    @property
+    def is_in_repository(self) -> bool:
+        """Whether products go into the repository: then what is finished is not done again."""
+        return self.arguments.output is None
 
     def run(self) -> list[Outcome]:
         """Process all units that can be; how each one ended, in the order of the files.
@@ -58,7 +77,7 @@ class TaskRunner:
         Raises `CommandError` for an output that cannot be, or whose content was made otherwise; then nothing
         was done. With --doraise also PlanError, and the error of a unit that fails.
         """
-        products = assign_products(self.batch.units, self.arguments)
+        products = assign_products(self.batch.units, self.arguments, self.batch.repository)
         # Large files take a while: their digests are found while units are planned.
         with Digests(unit.path for unit in self.batch.in_order) as digests:
             self.batch.plan_all(headers_only=True)
@@ -68,15 +87,50 @@ class TaskRunner:
             self.outcomes = {unit: _refused(unit) for unit in self.batch.units if unit.problems}
             for unit in self.outcomes if self.arguments.doraise else ():
                 raise PlanError(unit.label, unit.problems)
+            describe = self._describer(products, digests)
+            if self.arguments.dry_run:
+                return self._foretell(describe)
             if self.can_start:
                 self._write_record()
             for unit in self.outcomes:
                 self._record_end(unit, self.outcomes[unit])
+            self._skip_finished(describe)
             try:
-                self._process(_Describer(products, digests))
+                self._process(describe)
             finally:
                 self._tell()
         return self._ordered()
+
+    def _foretell(self, describe: _Describer) -> list[Outcome]:
+        """Show what would be done; the outcomes of units that are finished or cannot be processed."""
+        finished = self._finished(describe)
+        told = {unit: Outcome.of(unit, "to do") for unit in self.batch.units} | finished | self.outcomes
+        show_outcomes([told[unit] for unit in self.batch.units])
+        return [*finished.values(), *self.outcomes.values()]
+
+    def _describer(self, products: dict[Unit, Path], digests: Digests) -> _Describer:
+        """What says of a unit all that is needed to process it."""
+        texts = {name: str(task.config.to_toml()) for name, task in self.batch.tasks.items()}
+        return _Describer(products, digests, self.batch.registry, texts if self.is_in_repository else {})
+
+    def _skip_finished(self, describe: _Describer) -> None:
+        """Note the units whose products are in the repository already."""
+        for unit, outcome in self._finished(describe).items():
+            self.outcomes[unit] = outcome
+            if isinstance(self.record, DataRepository):
+                # The run that made it may have been killed before it could say so.
+                self.record.add_product(describe.products[unit], int(unit.name), unit.detector)
+
+    def _finished(self, describe: _Describer) -> dict[Unit, Outcome]:
+        """The units whose products are in the repository; none if all is to be done again."""
+        if not self.is_in_repository or self.arguments.force:
+            return {}
+        jobs = {unit: describe(unit) for unit in self.batch.units if not unit.problems}
+        return {
+            unit: Outcome.of(unit, "skipped", reason=_DONE_BEFORE, product=job.product)
+            for unit, job in jobs.items()
+            if is_finished(job.product, job.identity)
+        }
 
     @property
     def can_start(self) -> bool:
@@ -101,7 +155,7 @@ class TaskRunner:
             except OSError as fault:
                 problems.append(f"the record of the run cannot be written: {fault.strerror}; free space")
         if problems:
-            raise CommandError(f"cannot start with output {str(options.output)!r}", problems)
+            raise CommandError(f"cannot start with output {str(self.output)!r}", problems)
 
     def _record_end(self, unit: Unit, outcome: Outcome) -> None:
         """Store metadata of a unit whose process could not do it."""
@@ -112,14 +166,12 @@ class TaskRunner:
         metadata = Metadata()
         metadata.set("status", outcome.status)
         metadata.set("reason", outcome.reason)
-        here = self.record.at(exposure=stem(unit.path), detector=unit.detector)
-        content = {task.getFullName(): metadata}
-        remove_unfinished(here.path_of(name, content))
-        here.put(content, name)
+        here = self.record.at(exposure=unit.name, detector=unit.detector)
+        here.put({task.getFullName(): metadata}, name)
 
     def _process(self, describe: _Describer) -> None:
         """Process the units without problems; each one's outcome is kept as soon as it is known."""
-        units = [unit for unit in self.batch.in_order if not unit.problems]
+        units = [unit for unit in self.batch.in_order if unit not in self.outcomes]
         apart = self.arguments.jobs > 1 or self.arguments.timeout is not None
         with make_progress(self.arguments.messages) as progress:
             bar = progress.add_task("", total=len(units))
@@ -165,7 +217,7 @@ class TaskRunner:
         # Of units that were refused all has been told.
         if self.can_start:
             show_outcomes(self._ordered(), with_parts=self.arguments.verbose > 0)
-        write_report(report_path(self.arguments.output), self._ordered())
+        write_report(report_path(self.output), self._ordered())
 
 
 def _prepare_processes(registry: Registry) -> None:
@@ -186,10 +238,15 @@ def _refused(unit: Unit) -> Outcome:
 
 @attrs.frozen
 class _Describer:
-    """Says of a unit what whoever processes it needs."""
+    """Says of a unit what whoever processes it needs.
+
+    With ``configs``, the configurations of the cameras as texts, also how its product is known again.
+    """
 
     products: dict[Unit, Path]
     digests: Digests
+    registry: Registry
+    configs: Mapping[str, str]
 
     def __call__(self, unit: Unit) -> Job:
         """The unit as a job; waits for the digest of its file."""
@@ -203,7 +260,17 @@ class _Describer:
             self.products[unit],
             tuple(sorted(kinds)),
             self.digests.of(unit.path),
+            unit.name,
+            self._identity(unit),
+            unit.found,
         )
+
+    def _identity(self, unit: Unit) -> str:
+        """The fingerprint of a unit's product; empty when nobody asks for it."""
+        if not self.configs or unit.plan is None:
+            return ""
+        raw, config = self.digests.of(unit.path), self.configs[unit.camera]
+        return fingerprint(raw, unit.detector, unit.plan, unit.inputs, config, self.registry)
 
 
 @attrs.frozen

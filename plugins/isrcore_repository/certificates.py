@@ -91,7 +91,7 @@ def read_certificate(root: Path, path: Path) -> CalibrationRow:
     try:
         stored = tomllib.loads(path.with_name(path.name + ENDING).read_text(encoding="utf-8"))
         dates: dict[str, Any] = {key: stored[key] or None for key in ("first", "last", "middle")}
-        numbers = {key: float(stored[key]) if stored[key] else None for key in _NUMBERS}
+        numbers: dict[str, Any] = {key: float(stored[key]) if stored[key] else None for key in _NUMBERS}
         texts = {key: stored[key] for key in ("kind", "detector", "filter", "made", "sha256")}
         row = CalibrationRow(path=name, size=int(stored["size"]), **dates, **numbers, **texts)
     except FileNotFoundError as fault:

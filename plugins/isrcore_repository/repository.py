@@ -151,8 +151,8 @@ class EmbeddedRepository:
         return row
 
     def product_path(self, exposure: int, detector: str, ending: str = ".fits") -> Path:
-        """Where the product of an exposure's detector goes; its folder is there."""
-        return self._place(self._product_name({"exposure": exposure, "detector": detector}) + ending)
+        """Where the product of an exposure's detector goes."""
+        return self.root / (self._product_name({"exposure": exposure, "detector": detector}) + ending)
 
     def _place(self, name: str) -> Path:
         """A path below the root, with its folder."""
