@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterator
 from typing import Any
 
 from rich.console import Console
@@ -69,3 +70,23 @@ def _show(console: Console, units: list[Unit]) -> None:
     for row in units[0].plan.rows() if units[0].plan else ():
         table.add_row(*row)
     console.print(table)
+    considered = list(_considered(units[0]))
+    if considered:
+        console.print("calibrations of the repository")
+        shown = make_table(("calibration", "candidate", "state", "reason"))
+        for candidate in considered:
+            shown.add_row(*candidate)
+        console.print(shown)
+
+
+def _considered(unit: Unit) -> Iterator[tuple[str, str, str, str]]:
+    """Candidates for the calibrations that a unit's plan reads: the one that is used, and the others."""
+    steps = unit.plan.steps if unit.plan else ()
+    kinds = frozenset[str]().union(*(planned.spec.kinds for planned in steps))
+    for search in unit.searches:
+        if search.kind not in kinds:
+            continue
+        if search.chosen is not None:
+            yield search.kind, str(search.chosen), "used", search.reason
+        for name, why in search.rejected:
+            yield search.kind, name, "refused", why

@@ -26,13 +26,20 @@ def assign_products(
     # What is in a repository is replaced unless it is finished: nobody else writes there.
     overwrite = arguments.overwrite or arguments.output is None
     if not arguments.dry_run:
-        for folder in sorted({product.parent for product in products.values()}):
+        for folder in _folders(products, arguments.output):
             _make_folder(folder)
         for product in products.values():
             # Of a run that was killed; nobody else writes this product.
             remove_unfinished(product)
         _check(products, overwrite)
     return products
+
+
+def _folders(products: dict[Unit, Path], output: Path | None) -> list[Path]:
+    """The folders to make: those in a repository, or the one that is named, also when nothing goes there."""
+    if output is None:
+        return sorted({product.parent for product in products.values()})
+    return [] if is_file(output) else [output]
 
 
 def _places(

@@ -120,6 +120,16 @@ class TaskRunner:
             if isinstance(self.record, DataRepository):
                 # The run that made it may have been killed before it could say so.
                 self.record.add_product(describe.products[unit], int(unit.name), unit.detector)
+                self._forget_failure(unit, outcome)
+
+    def _forget_failure(self, unit: Unit, outcome: Outcome) -> None:
+        """Store that a finished unit is well, if its last run was refused."""
+        task = self.batch.tasks[unit.camera]
+        here = cast(DataRepository, self.record).at(exposure=unit.name, detector=unit.detector)
+        name = task._getMetadataName() or ""
+        stored = here.get(name) if here.datasetExists(name) else {}
+        if stored.get(task.getFullName(), {}).get("status") != ["ok"]:
+            self._record_end(unit, attrs.evolve(outcome, status="ok"))
 
     def _finished(self, describe: _Describer) -> dict[Unit, Outcome]:
         """The units whose products are in the repository; none if all is to be done again."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import filecmp
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -79,7 +79,8 @@ class _Ingest:
 
     def run(self, files: Iterable[Path]) -> Report:
         """Ingest files, some at a time."""
-        known = {(row.source, row.size, row.modified) for row in self.repository.tables.rows(RawRow)}
+        rows = self.repository.tables.rows(RawRow)
+        known = {(row.source, row.size, row.modified): self.repository.root / row.path for row in rows}
         for file in files:
             self._take(file, known)
             self.tell(file)
@@ -88,12 +89,13 @@ class _Ingest:
         self._write()
         return self.report
 
-    def _take(self, file: Path, known: set[tuple[str, int, int]]) -> None:
+    def _take(self, file: Path, known: Mapping[tuple[str, int, int], Path]) -> None:
         """Read one file and give it a place; rows wait for others."""
         try:
             source = file.resolve(strict=True)
             state = source.stat()
-            if (str(source), state.st_size, state.st_mtime_ns) in known:
+            place = known.get((str(source), state.st_size, state.st_mtime_ns))
+            if place is not None and place.exists():
                 self.report.known.append(file)
             else:
                 self.waiting.append(self._placed(file, source, self.plugins.list_raw(file)))

@@ -10,7 +10,7 @@ from astropy.time import Time
 from hypothesis import given
 from hypothesis import strategies as st
 
-from isrcore import Detector, Exposure, MaskedImage, VisitInfo
+from isrcore import Camera, Detector, Exposure, Filter, MaskedImage, VisitInfo
 from isrcore.cli.data_ids import KEYS, Selection, keys_of
 from isrcore.cli.faults import CommandError
 
@@ -87,10 +87,13 @@ def test_a_unit_can_be_chosen_by_every_key():
     exposure = Exposure(
         MaskedImage.from_raw(np.zeros((1, 1), np.uint16)), Detector.of_shape((1, 1)), "mycam", visit
     )
-    keys = keys_of(exposure, "7o", ["r"])
+    camera = Camera("mycam", (exposure.detector,), filters=(Filter("r.MP9601", "r"),), longitude_deg=-155.5)
+    keys = keys_of(exposure, "7o", camera)
     assert set(keys) == set(KEYS)
     for word in ("camera=mycam", "ccd=0", "date=2020-02-03", "detector=unnamed", "file=7o", "visit=7"):
         assert Selection.parse([word]).accepts(keys)
     assert Selection.parse(["filter=r", "object=M31"]).accepts(keys)
     assert Selection.parse(["filter=r.MP9601"]).accepts(keys)
+    # Early in the evening of the day before, in Hawaii.
+    assert Selection.parse(["night=2020-02-02"]).accepts(keys)
     assert not Selection.parse(["type=bias"]).accepts(keys)
