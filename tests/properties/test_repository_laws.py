@@ -260,6 +260,4 @@ class Machine(RuleBasedStateMachine):
 
 
 TestRepository = Machine.TestCase
-TestRepository.settings = settings(
-    max_examples=30, stateful_step_count=8, deadline=None, phases=[Phase.generate]
-)
+TestRepository.settings = settings(stateful_step_count=8)
