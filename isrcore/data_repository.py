@@ -97,15 +97,23 @@ class DataRepository(Repository, Protocol):
         ...
 
     def calibration_path(self, kind: str, detector: str, frames: Collection[RawFrame], ending: str) -> Path:
-        """Where a new calibration made from these frames goes; its folder is there."""
+        """Where a new calibration made from these frames goes; its folder is there.
+
+        For ``detector`` ``{detector}`` a pattern for all of them.
+        """
         ...
 
     def certify(self, path: Path, first: Time | None, last: Time | None, **about: str) -> None:
         """Let a file below the root be found as a calibration for exposures from ``first`` to ``last``.
 
         None is without limit. ``about`` are ``kind``, ``detector`` and ``filter`` of a file that does not say
-        so itself. Raises `RepositoryError` for a file that is none.
+        so itself, and ``identity``, which tells what it was made of. Raises `RepositoryError` for a file that
+        is none.
         """
+        ...
+
+    def identity_of(self, path: Path) -> str:
+        """The identity that a calibration was certified with; empty for one that is not, or has changed."""
         ...
 
     def product_path(self, exposure: int, detector: str, ending: str = ".fits") -> Path:

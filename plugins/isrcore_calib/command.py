@@ -18,6 +18,7 @@ from rich.progress import track
 from rich.table import Table
 
 from isrcore import ConfigError, check_writable, expand_paths, hookimpl, write_exposure
+from isrcore_calib import repositories
 from isrcore_calib.correction import KINDS
 from isrcore_calib.inputs import InputReader, Stack
 from isrcore_calib.master import Master, MasterError, make_master
@@ -61,8 +62,11 @@ def isr_commands(subcommands: Any) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("kind", choices=tuple(KINDS), help="what to make")
-    parser.add_argument("files", nargs="+", metavar="FILE", help="raw FITS files, or quoted patterns of them")
-    parser.add_argument("-o", "--output", required=True, metavar="MASTER", help="where the masters go")
+    parser.add_argument("files", nargs="+", metavar="FILE",
+                        help="raw FITS files, or quoted patterns of them; or one repository")  # fmt: skip
+    repositories.add_options(parser.add_argument_group("frames of a repository"))
+    parser.add_argument("-o", "--output", metavar="MASTER",
+                        help="where the masters go (default with a repository: into it)")  # fmt: skip
     parser.add_argument("--overwrite", action="store_true", help="replace masters that are there already")
     for kind in ("bias", "dark"):
         parser.add_argument(f"--{kind}", metavar="MASTER", help=f"master {kind} to subtract from the inputs")
@@ -95,9 +99,19 @@ def parse_size(text: str) -> int:
 
 
 def calibrate(arguments: argparse.Namespace) -> int:
-    """Correct the inputs, combine them, write a master for every detector. Nothing is written on an error."""
+    """Make what the command line asks for from the files it names, or from the frames of a repository."""
+    repository = arguments.registry.open_repository(arguments.files[0])
+    if repository is None or len(arguments.files) > 1:
+        return make_calibrations(arguments, expand_paths(arguments.files))
+    return repositories.make_in(repository, arguments, make_calibrations)
+
+
+def make_calibrations(arguments: argparse.Namespace, files: list[Path]) -> int:
+    """Correct the inputs, combine them, write a master for every detector. Nothing is written on an error.
+
+    ``arguments`` are those of `isr_commands` except ``files``. Returns the exit status.
+    """
     _check_arguments(arguments)
-    files = expand_paths(arguments.files)
     folder = folder_of(arguments.output)
     with tempfile.TemporaryDirectory(prefix=".isr-calibrate-", dir=folder) as temporary:
         reader = InputReader(arguments, Path(temporary), _check_place)
@@ -123,6 +137,8 @@ def _check_arguments(arguments: argparse.Namespace) -> None:
         for given in ("bias", "dark")
         if getattr(arguments, given) and given not in KINDS[kind]
     ]
+    if arguments.output is None:
+        faults.append("say where the masters go: -o MASTER")
     if not arguments.sigma > 0:
         faults.append(f"--sigma {arguments.sigma}: it must be more than 0")
     if faults:

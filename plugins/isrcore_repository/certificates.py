@@ -57,6 +57,7 @@ def certify(root: Path, path: Path, first: Time | None, last: Time | None, **abo
         made=str(Time.now().utc.isot),
         size=path.stat().st_size,
         sha256=_sha256(path),
+        identity=about.get("identity", ""),
     )
     stored = {name: "" if value is None else str(value) for name, value in attrs.asdict(row).items()}
     del stored["path"]
@@ -92,7 +93,7 @@ def read_certificate(root: Path, path: Path) -> CalibrationRow:
         stored = tomllib.loads(path.with_name(path.name + ENDING).read_text(encoding="utf-8"))
         dates: dict[str, Any] = {key: stored[key] or None for key in ("first", "last", "middle")}
         numbers: dict[str, Any] = {key: float(stored[key]) if stored[key] else None for key in _NUMBERS}
-        texts = {key: stored[key] for key in ("kind", "detector", "filter", "made", "sha256")}
+        texts = {key: stored[key] for key in ("kind", "detector", "filter", "made", "sha256", "identity")}
         row = CalibrationRow(path=name, size=int(stored["size"]), **dates, **numbers, **texts)
     except FileNotFoundError as fault:
         raise RepositoryError(f"{name} has no certificate: {_REMEDY}") from fault
@@ -101,6 +102,15 @@ def read_certificate(root: Path, path: Path) -> CalibrationRow:
     if path.stat().st_size != row.size or _sha256(path) != row.sha256:
         raise RepositoryError(f"{name} is not the file that was certified: {_REMEDY}")
     return row
+
+
+def is_certified(root: Path, path: Path) -> bool:
+    """Whether a calibration has a certificate, and is the file that was certified."""
+    try:
+        read_certificate(root, path)
+    except RepositoryError:
+        return False
+    return True
 
 
 def _described(path: Path, about: dict[str, str]) -> tuple[str, str, VisitInfo]:

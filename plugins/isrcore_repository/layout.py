@@ -33,7 +33,7 @@ def ending_of(path: Path) -> str:
 
 def safe(text: object) -> str:
     """A text as part of a file name, from which `plain` makes the text again."""
-    return quote(str(text), safe="+:").replace(",", "%2C").replace(".", "%2E").replace("~", "%7E")
+    return quote(str(text), safe="+:{}").replace(",", "%2C").replace(".", "%2E").replace("~", "%7E")
 
 
 def plain(word: str) -> str:

@@ -22,7 +22,7 @@ from isrcore import (
     read_exposure,
 )
 from isrcore_repository import layout
-from isrcore_repository.certificates import adopt, certify
+from isrcore_repository.certificates import adopt, certify, is_certified
 from isrcore_repository.search import search
 from isrcore_repository.tables import CalibrationRow, DatasetRow, RawRow, Tables
 
@@ -139,6 +139,11 @@ class EmbeddedRepository:
         row = certify(self.root, path, first, last, **about)
         with self.tables.writing() as writer:
             writer.add([row])
+
+    def identity_of(self, path: Path) -> str:
+        """What a certified calibration was made of, see `DataRepository.identity_of`."""
+        rows = self.tables.rows(CalibrationRow, path=[str(path.relative_to(self.root))])
+        return rows[0].identity if rows and is_certified(self.root, path) else ""
 
     def certify_file(self, path: Path, first: Time | None, last: Time | None, **about: str) -> CalibrationRow:
         """As `certify` of any file: one from elsewhere is copied in, under its own name."""

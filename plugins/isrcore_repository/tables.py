@@ -35,7 +35,7 @@ CREATE INDEX raw_night ON raw (night, type);
 CREATE TABLE calibration (
     path TEXT PRIMARY KEY, kind TEXT NOT NULL, detector TEXT NOT NULL, filter TEXT NOT NULL,
     first TEXT, last TEXT, middle TEXT, exposure_s REAL, dark_s REAL, made TEXT NOT NULL,
-    size INTEGER NOT NULL, sha256 TEXT NOT NULL
+    size INTEGER NOT NULL, sha256 TEXT NOT NULL, identity TEXT NOT NULL
 ) WITHOUT ROWID;
 CREATE INDEX calibration_kind ON calibration (kind, detector);
 CREATE TABLE dataset (
@@ -81,6 +81,7 @@ class CalibrationRow:
     made: str
     size: int
     sha256: str
+    identity: str = ""
 
 
 @attrs.frozen

@@ -1,14 +1,13 @@
 """How fast raw files are ingested, against plain astropy reading the same headers in the same run.
 
-``python -m pytest tests/benchmarks/bench_ingest.py`` (default: 2,000 files of 40 extensions; ISRCORE_BENCH_FILES
-for another number). Files are synthetic: headers like MegaCam's in number of cards, images of a few pixels.
+``python -m pytest tests/benchmarks/bench_ingest.py -s`` (2,000 files of 40 extensions; ISRCORE_BENCH_FILES for
+another number). Files are synthetic: headers like MegaCam's in number of cards, images of a few pixels.
 """
 
 from __future__ import annotations
 
 import os
 import time
-from pathlib import Path
 from types import SimpleNamespace
 
 import attrs
