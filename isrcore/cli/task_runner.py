@@ -211,7 +211,7 @@ class TaskRunner:
             sources=self.batch.sources,
             threads=arguments.threads,
             compress=arguments.compress,
-            overwrite=arguments.overwrite,
+            overwrite=arguments.overwrite or self.is_in_repository,
             traceback=arguments.traceback,
             task_class=self.task_class,
             record=self.record,

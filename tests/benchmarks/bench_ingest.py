@@ -1,7 +1,7 @@
 """How fast raw files are ingested, against plain astropy reading the same headers in the same run.
 
-``python -m pytest tests/benchmarks/bench_ingest.py -s`` (2,000 files of 40 extensions; ISRCORE_BENCH_FILES for
-another number). Files are synthetic: headers like MegaCam's in number of cards, images of a few pixels.
+``python -m pytest tests/benchmarks/bench_ingest.py -s`` (2,000 files of 40 extensions; another number
+with ISRCORE_BENCH_FILES). Files are synthetic: as many cards as MegaCam's have, images of a few pixels.
 """
 
 from __future__ import annotations
