@@ -50,7 +50,7 @@ class TaskRunner:
     def record(self) -> FolderRepository | None:
         """Where config, schemas, versions and metadata go; nowhere when the output is one file."""
         output: Path = self.arguments.output
-        return None if is_file(output) else FolderRepository(output)
+        return None if is_file(output) else FolderRepository(output / "record")
 
     def run(self) -> list[Outcome]:
         """Process all units that can be; how each one ended, in the order of the files.
