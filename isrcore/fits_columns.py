@@ -5,6 +5,7 @@ Tables are made and read here: what astropy prepares of every column takes longe
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -15,6 +16,8 @@ from astropy.io.fits import Header
 
 from isrcore.fits_parts import NewPart, make_header
 from isrcore.geometry import Box
+
+_COMMENT_LIKE = re.compile(r"(' *)/")
 
 
 @attrs.frozen
@@ -27,8 +30,12 @@ class Kind:
 
 
 def escape(text: str) -> str:
-    """Any text as printable ASCII. What FITS drops at the end is escaped: blanks, and & of a long text."""
-    plain = text.encode("unicode_escape").decode("ascii")
+    """Any text as printable ASCII.
+
+    What FITS drops at the end is escaped: blanks, and & of a long text. So is a slash after a quote: astropy
+    takes it for the beginning of a comment.
+    """
+    plain = _COMMENT_LIKE.sub(r"\1\\x2f", text.encode("unicode_escape").decode("ascii"))
     bare = plain.rstrip(" &")
     return bare + "".join(rf"\x{ord(letter):02x}" for letter in plain[len(bare) :])
 

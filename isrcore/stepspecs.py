@@ -391,15 +391,6 @@ COSMIC_RAYS = StepSpec(
     planes={"CR"},
     reach=None,
 )
-VARIANCE_BUDGET = StepSpec(
-    name="varianceBudget",
-    flag="doVarianceBudget",
-    doc="Tell how much of the variance each source of noise brought in, amplifier by amplifier.",
-    requires={"converted", "assembled", "variance-set", "levels-known"},
-    after=ARITHMETIC | {"nan-flagged", "defects-flagged", "trails-widened", "cosmic-rays-flagged"},
-    provides={"variance-budgeted"},
-    reach=None,
-)
 #: Facts of arithmetic and of all that flags pixels: what replaces flagged pixels waits for them.
 FLAGS = ARITHMETIC | {
     "camera-masked",
@@ -410,6 +401,15 @@ FLAGS = ARITHMETIC | {
     "trails-widened",
     "vignetting-known",
 }
+VARIANCE_BUDGET = StepSpec(
+    name="varianceBudget",
+    flag="doVarianceBudget",
+    doc="Tell how much of the variance each source of noise brought in, amplifier by amplifier.",
+    requires={"converted", "assembled", "variance-set", "levels-known"},
+    after=FLAGS,
+    provides={"variance-budgeted"},
+    reach=None,
+)
 BAD_REGIONS = StepSpec(
     name="badRegions",
     flag="doSetBadRegions",

@@ -1,4 +1,4 @@
-"""Hypothesis profiles: "ci" always, "slow" (many examples) with HYPOTHESIS_PROFILE=slow."""
+"""Hypothesis profiles, by HYPOTHESIS_PROFILE: "ci" if none, "slow" (many examples), "unshrunk" (fails at once)."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 
 from isrcore import Registry
 from isrcore.cli.main import main
@@ -19,6 +19,8 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
 settings.register_profile("slow", settings.get_profile("ci"), max_examples=2000, derandomize=False)
+# Where whole exposures are drawn, finding the smallest failure takes minutes.
+settings.register_profile("unshrunk", settings.get_profile("ci"), phases=set(Phase) - {Phase.shrink})
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 
 

@@ -493,7 +493,7 @@ def test_a_full_disk_leaves_no_partial_product(isr, tmp_path, raw):
     assert "cannot write product" in err
     assert "2 failed" in out
     kept = sorted(path.name for path in (tmp_path / "out").iterdir())
-    assert kept == ["isr_config", "isr_metadata", "isr_report.json", "packages"]
+    assert kept == ["isr_report.json", "record"]
     assert {unit["status"] for unit in report(tmp_path / "out")} == {"failed"}
 
 

@@ -80,10 +80,10 @@ def test_products_and_record_are_in_the_output_folder(given: list[str], tmp_path
     config = default_config(Registry.discover(), "simulated")
     for name in ("doBias", "doDark", "doFlat"):
         config.set(name, False)
-    stored = FolderRepository(out).get("isr_config", camera="simulated")
+    stored = FolderRepository(out / "record").get("isr_config", camera="simulated")
     assert config.compare_stored(stored) == []
-    assert FolderRepository(out).get("packages", camera="simulated")["isrcore"]
-    metadata = FolderRepository(out).get("isr_metadata", exposure="science2", detector="sim1")
+    assert FolderRepository(out / "record").get("packages", camera="simulated")["isrcore"]
+    metadata = FolderRepository(out / "record").get("isr_metadata", exposure="science2", detector="sim1")
     assert metadata["isr"]["status"] == ["ok"]
     assert {unit["status"] for unit in json.loads((out / "isr_report.json").read_text())["units"]} == {"ok"}
 
@@ -215,14 +215,14 @@ def test_a_run_with_another_config_is_refused_before_anything_is_done(
     done = IsrTask.parseAndRun([*given, "--id", "file=science2", "-c", "overscan.fitType=MEAN", "--noExit"])
     assert done.resultList == []
     IsrTask.parseAndRun([*given, "--id", "file=science2", "-c", "overscan.fitType=MEAN", "--clobber-config"])
-    assert len(list((tmp_path / "out" / "isr_config").glob("*~1"))) == 1
+    assert len(list((tmp_path / "out" / "record" / "isr_config").glob("*~1"))) == 1
     IsrTask.parseAndRun([*given, "--overwrite", "--clobber-config", "--no-backup-config"])
-    assert len(list((tmp_path / "out" / "isr_config").glob("*~*"))) == 1
+    assert len(list((tmp_path / "out" / "record" / "isr_config").glob("*~*"))) == 1
 
 
 def test_a_run_with_other_package_versions_is_refused(given: list[str], tmp_path: Path, capsys: Any) -> None:
     one = [*given, "--id", "file=science1", "ccd=0", "--overwrite"]
-    record = FolderRepository(tmp_path / "out").at(camera="simulated")
+    record = FolderRepository(tmp_path / "out" / "record").at(camera="simulated")
     record.put({"numpy": "0.1"}, "packages")
     with pytest.raises(SystemExit):
         IsrTask.parseAndRun(one)
@@ -256,7 +256,9 @@ class Stumbling(IsrTask):
 def test_a_unit_that_fails_has_metadata_with_the_reason(given: list[str], tmp_path: Path) -> None:
     done = Stumbling.parseAndRun([*given, "--noExit", "--id", "file=science1"])
     assert [result.exitStatus for result in done.resultList] == [0, 1]
-    stored = FolderRepository(tmp_path / "out").get("isr_metadata", exposure="science1", detector="sim1")
+    stored = FolderRepository(tmp_path / "out" / "record").get(
+        "isr_metadata", exposure="science1", detector="sim1"
+    )
     assert stored["isr"]["reason"] == ["ZeroDivisionError: oh"]
 
 
@@ -315,7 +317,7 @@ def test_four_ccds_one_of_them_damaged_on_two_processes(four_ccds: Path, tmp_pat
     assert read_exposure(out / products[0]).facts
     units = json.loads((out / "isr_report.json").read_text())["units"]
     assert [unit["status"] for unit in units] == ["ok", "ok", "failed", "ok"]
-    record, reasons = FolderRepository(out), []
+    record, reasons = FolderRepository(out / "record"), []
     for ccd in range(4):
         stem = products[0].partition("_")[0]
         metadata = record.get("isr_metadata", exposure=stem, detector=f"ccd{ccd:02d}")

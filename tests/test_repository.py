@@ -134,7 +134,7 @@ def test_another_configuration_is_refused_and_then_replaces(isr, started):
     assert status == 2
     assert "overscan.numSigmaClip: 4.0 here, 3.0 there" in err
     assert "4 ok" in isr("run", started, "--clobber-config", *other)[1]
-    assert (started / "records" / "isr_config" / "camera=simulated.toml~1").exists()
+    assert (started / "record" / "isr_config" / "camera=simulated.toml~1").exists()
 
 
 def test_masters_that_are_there_are_not_made_again(isr, started):
@@ -390,11 +390,8 @@ def test_a_night_lasts_from_noon_to_noon_at_the_telescope() -> None:
 def test_raw_files_are_listed_whatever_their_compression(tmp_path: Path) -> None:
     path = write_raw(tmp_path / "a.fits", 7)
     with fits.open(path) as hdus:
-        packed = [
-            hdus[0],
-            *(fits.CompImageHDU(hdu.data, hdu.header, compression_type="RICE_1") for hdu in hdus[1:]),
-        ]
-        fits.HDUList(packed).writeto(tmp_path / "b.fits.fz")
+        packed = [fits.CompImageHDU(one.data, one.header, compression_type="RICE_1") for one in hdus[1:]]
+        fits.HDUList([hdus[0], *packed]).writeto(tmp_path / "b.fits.fz")
         hdus.writeto(tmp_path / "c.fits.gz")
     expected = SMALL.list_raw(path)
     assert expected.detectors == NAMES

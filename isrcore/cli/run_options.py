@@ -91,7 +91,7 @@ def _add_record(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group(
         "record",
         "An output folder keeps the configuration, the schemas and the package versions of what is in it, "
-        "and the metadata of every unit. A run with others is refused.",
+        "and the metadata of every unit, in its folder record. A run with others is refused.",
     )
     group.add_argument(
         "--clobber-config",

@@ -57,7 +57,7 @@ class TaskRunner:
         """Where config, schemas, versions and metadata go; nowhere when the output is one file."""
         if self.arguments.output is None:
             return self.batch.repository
-        return None if is_file(self.output) else FolderRepository(self.output)
+        return None if is_file(self.output) else FolderRepository(self.output / "record")
 
     @property
     def output(self) -> Path:

@@ -17,7 +17,7 @@ from urllib.parse import quote, unquote
 
 MARKER = "repository.toml"
 REGISTRY = "registry.sqlite3"
-RAW, CALIB, PRODUCTS, RECORDS = "raw", "calib", "products", "records"
+RAW, CALIB, PRODUCTS, RECORD = "raw", "calib", "products", "record"
 
 #: Where frames go whose header tells no date.
 NO_NIGHT = "unknown-night"
@@ -66,7 +66,7 @@ def product_id(path: Path) -> dict[str, Any]:
 
 def record_name(dataset: str, data_id: Mapping[str, Any]) -> str:
     """The path, without ending, of a dataset that has no place of its own."""
-    return f"{RECORDS}/{safe(dataset)}/{as_words(data_id)}"
+    return f"{RECORD}/{safe(dataset)}/{as_words(data_id)}"
 
 
 def as_words(data_id: Mapping[str, Any]) -> str:

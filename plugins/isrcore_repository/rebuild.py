@@ -104,7 +104,7 @@ def _datasets(root: Path) -> Iterator[DatasetRow]:
         if layout.ending_of(path) and "_" in path.name:
             words = layout.as_words(layout.product_id(path))
             yield DatasetRow(str(path.relative_to(root)), PRODUCT, words)
-    for path in _files(root / layout.RECORDS):
+    for path in _files(root / layout.RECORD):
         words = path.name.rpartition(".")[0]
         # Backups, as in file.toml~1, are nobody's dataset.
         if "~" not in path.name:

@@ -38,7 +38,7 @@ class EmbeddedRepository:
     """The repository in the folder ``root``, about ``dataId``.
 
     Raw frames, calibrations and products have places of their own (see `layout`); all else that a task
-    stores is a file of the folder ``records``. A file is written before its row: what a killed program leaves
+    stores is a file of the folder ``record``. A file is written before its row: what a killed program leaves
     is found by `rebuild`, and a row whose file is gone or cut off is never handed out.
     """
 

@@ -22,6 +22,7 @@ from isrcore import (
     Subtract,
     apply_op,
 )
+from isrcore_standard.variance import VarianceMeasurement
 
 Numbers = npt.NDArray[np.float64]
 
@@ -41,23 +42,23 @@ class Rule:
 
 
 def contributions(
-    image: npt.NDArray[Any], applied: Iterable[Applied], box: Box, read_noise: float | None
+    image: npt.NDArray[Any], applied: Iterable[Applied], box: Box, known: VarianceMeasurement | None
 ) -> dict[str, Any]:
     """Contributions of all sources to the variances in ``box``, whose final image is given.
 
-    Numbers or arrays of the box's shape, in the square of the image's unit. ``read_noise`` (adu²) is what the
-    step that set the variances takes a pixel's to be; None when nobody knows: then overscan and bias are
-    not told apart. All are zero when the variances were not set by these operations.
+    Numbers or arrays of the box's shape, in the square of the image's unit. ``known`` is what the step
+    that set the variances takes a pixel's read noise to be; None when nobody knows: then overscan and bias
+    are not told apart. All are zero when the variances were not set by these operations.
     """
     found: dict[str, Any] = dict.fromkeys(SOURCES, 0.0)
-    known = [(one.step, op) for one in applied if (op := one.on(box)) is not None]
-    setters = [place for place, (_, op) in enumerate(known) if isinstance(op, SetVariance)]
+    ops = [(one.step, op) for one in applied if (op := one.on(box)) is not None]
+    setters = [place for place, (_, op) in enumerate(ops) if isinstance(op, SetVariance)]
     if not setters:
         return found
-    later = known[setters[-1] + 1 :]
+    later = ops[setters[-1] + 1 :]
     with np.errstate(all="ignore"):
         images = _images([op for _, op in later], image.astype(np.float64))
-        found |= _at_first(known[setters[-1]][1], images[0], read_noise)
+        found |= _at_first(ops[setters[-1]][1], images[0], known)
         for (step, op), before, after in zip(later, images[:-1], images[1:], strict=True):
             rule = rule_of(op, before, after, np.broadcast_to(sum(found.values()), image.shape))
             found = {name: value * rule.scale for name, value in found.items()}
@@ -74,15 +75,25 @@ def _images(ops: Sequence[Op], image: Numbers) -> list[Numbers]:
     return images[::-1]
 
 
-def _at_first(op: Any, image: Numbers, read_noise: float | None) -> dict[str, Any]:
+def _at_first(op: Any, image: Numbers, known: VarianceMeasurement | None) -> dict[str, Any]:
     """What the variances consist of when they are set."""
     light = image / np.asarray(op.gain, np.float64)
     floor = np.asarray(op.floor, np.float64)
-    if read_noise is None:
+    if known is None:
         return {"poisson": light, "read": floor}
-    planes: Sequence[npt.NDArray[Any]] = op.planes
-    bias = sum((plane.astype(np.float64) for plane in planes), np.float64(0))
-    return {"poisson": light, "read": read_noise, "overscan": floor - read_noise, "bias": bias}
+    # The noise of the first overscan is part of the floor, that of others comes before the frames'.
+    overscans = max(known.overscans - 1, 0)
+    overscan = _sum(op.planes[:overscans], floor - known.read_noise)
+    return {
+        "poisson": light,
+        "read": known.read_noise,
+        "overscan": overscan,
+        "bias": _sum(op.planes[overscans:]),
+    }
+
+
+def _sum(operands: Iterable[Any], first: Any = 0.0) -> Any:
+    return sum((np.asarray(operand, np.float64) for operand in operands), np.float64(first))
 
 
 @singledispatch

@@ -36,9 +36,10 @@ class VarianceConfig(Config):
 
 @attrs.frozen(eq=False)
 class VarianceMeasurement(Measurement):
-    """The read noise's part of every variance of an amplifier, adu²."""
+    """The read noise's part of every variance of an amplifier, adu², and how many overscans have another."""
 
     read_noise: float
+    overscans: int = 0
 
 
 class Variance(PixelStep):
@@ -57,7 +58,9 @@ class Variance(PixelStep):
 
     def measure(self, view: AmpView) -> VarianceMeasurement:
         """The variance of a pixel without light."""
-        return VarianceMeasurement((self._read_noise(view) / view.amplifier.gain) ** 2)
+        overscan = view.measured("overscan")
+        count = 0 if overscan is None else len(overscan.overscans)
+        return VarianceMeasurement((self._read_noise(view) / view.amplifier.gain) ** 2, count)
 
     def ops(self, view: AmpView) -> Iterator[Op]:
         """Set, then flag what cannot be."""

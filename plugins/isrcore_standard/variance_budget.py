@@ -117,7 +117,7 @@ class VarianceBudget(Step):
         known = exposure.measured.get("variance", {}).get(amp.name)
         for box in _strips(amp.box, self.config.maxPixels):
             pixels = exposure.pixels.window(box)
-            found = contributions(pixels.image, exposure.applied, box, getattr(known, "read_noise", None))
+            found = contributions(pixels.image, exposure.applied, box, known)
             rows = [pixels.variance, *(found[name] for name in SOURCES)]
             table = np.stack([np.broadcast_to(np.asarray(row, np.float64), box.shape) for row in rows])
             yield table[:, (pixels.mask == 0) & np.isfinite(table).all(axis=0)]

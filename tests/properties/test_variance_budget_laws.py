@@ -29,6 +29,7 @@ from isrcore import (
     VisitInfo,
     default_config,
     hookimpl,
+    stepspecs,
 )
 from isrcore.kernels.ops import Arithmetic
 from isrcore.kernels.reference import apply
@@ -140,7 +141,7 @@ def test_flagged_pixels_do_not_matter(drawn: Any) -> None:
         assert str(attrs.asdict(one[name])) == str(attrs.asdict(two[name]))
 
 
-LATE = {"requires": {"assembled"}, "after": {"variance-set", "flat-fielded", "gains-applied"}}
+LATE = {"requires": {"assembled", "variance-set"}, "after": stepspecs.VARIANCE_BUDGET.after}
 
 
 class Blur(Step):

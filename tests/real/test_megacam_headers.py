@@ -315,7 +315,7 @@ def test_the_processed_twin_of_a_raw_file():
 
 @pytest.mark.parametrize("name", PROCESSED[1:])
 def test_masters_say_what_they_are(name):
-    kind = TYPES[hdus(name)[1]["OBSTYPE"]]
+    kind = {**TYPES, "FRINGE": "fringes"}[hdus(name)[1]["OBSTYPE"]]
     assert master_kind(hdus(name)[1]) == kind
     # The primary header has the cards of the first CCD too, and must not be taken for it.
     frame = read_calibration(headers.source_of(FOLDER / f"{name}.fits.header.gz"), kind, "ccd00")
