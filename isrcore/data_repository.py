@@ -7,7 +7,7 @@ whatever has these methods.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -88,11 +88,12 @@ class DataRepository(Repository, Protocol):
         """
         ...
 
-    def find_calibration(
-        self, kind: str, datasets: Collection[str], detector: str, visit: VisitInfo
-    ) -> CalibrationSearch:
-        """The calibration for a detector of an exposure; ``kind`` is what a step reads it as, ``datasets``
-        are what a repository may call it.
+    def find_calibrations(
+        self, wanted: Mapping[str, Collection[str]], detector: str, visit: VisitInfo
+    ) -> tuple[CalibrationSearch, ...]:
+        """The calibrations for a detector of an exposure, in the order of ``wanted``.
+
+        That has the kinds as steps read them, each with what a repository may call it.
         """
         ...
 

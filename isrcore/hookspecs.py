@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from isrcore.camera import Camera
     from isrcore.exposure import Exposure
     from isrcore.raw import RawSource
+    from isrcore.registry import Registry
     from isrcore.step import Step
 
 PROJECT = "isrcore"
@@ -78,8 +79,12 @@ def isr_curated_calibrations(camera: Camera) -> Mapping[str, Any]:  # type: igno
 
 
 @hookspec
-def isr_open_repository(uri: str) -> Any | None:
-    """A data repository with ``get``, ``put``, ``datasetExists`` and ``dataId``; None when not ours."""
+def isr_open_repository(uri: str, registry: Registry) -> Any | None:
+    """A data repository with ``get``, ``put``, ``datasetExists`` and ``dataId``; None when not ours.
+
+    One that commands can take frames and calibrations from has the methods of `DataRepository`. ``registry``
+    holds the plugins that are at work, among them the reader of its camera's files.
+    """
 
 
 @hookspec

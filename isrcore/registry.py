@@ -291,7 +291,7 @@ class Registry:
 
         Raises `RegistryError` when more than one plugin claims it.
         """
-        claims = list(self._results("isr_open_repository", uri=uri))
+        claims = list(self._results("isr_open_repository", uri=uri, registry=self))
         self._refuse_rivals(Path(uri), claims)
         return claims[0][1] if claims else None
 

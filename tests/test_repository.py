@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -26,6 +27,7 @@ from isrcore import (
     read_exposure,
     read_provenance,
 )
+from isrcore.cli.main import main
 from isrcore_repository.ingest import ingest
 from isrcore_repository.making import make_repository
 from isrcore_repository.repository import EmbeddedRepository
@@ -50,16 +52,42 @@ def night(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture
-def started(isr, night: Path, tmp_path: Path) -> Path:
-    """A repository with the practice night and a master bias, run without dark and flat."""
-    root = tmp_path / "repository"
-    assert isr("init", root, "--camera", "simulated")[0] == 0
-    assert isr("ingest", root, night)[0] == 0
-    return root
-
-
 WITHOUT = ["-c", "doDark=false", "doFlat=false"]
+
+
+@pytest.fixture(scope="module")
+def prepared(night: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Repositories of the practice night: with raw files, with a master bias, and with products too."""
+    folder = tmp_path_factory.mktemp("prepared")
+    words = [["init", "--camera", "simulated"], ["ingest", str(night)]], [["calibrate"]], [["run", *WITHOUT]]
+    before = None
+    for name, commands in zip(("raw", "calibrated", "finished"), words, strict=True):
+        root = folder / name
+        if before:
+            shutil.copytree(before, root, symlinks=True)
+        for command, *rest in commands:
+            subject = ["bias", str(root)] if command == "calibrate" else [str(root)]
+            assert main([command, *subject, *rest]) == 0
+        before = root
+    return folder
+
+
+@pytest.fixture
+def started(prepared: Path, tmp_path: Path) -> Path:
+    """A repository with the practice night."""
+    return Path(shutil.copytree(prepared / "raw", tmp_path / "repository", symlinks=True))
+
+
+@pytest.fixture
+def calibrated(prepared: Path, tmp_path: Path) -> Path:
+    """The same with a master bias."""
+    return Path(shutil.copytree(prepared / "calibrated", tmp_path / "repository", symlinks=True))
+
+
+@pytest.fixture
+def finished(prepared: Path, tmp_path: Path) -> Path:
+    """The same with products, made without dark and flat."""
+    return Path(shutil.copytree(prepared / "finished", tmp_path / "repository", symlinks=True))
 
 
 def test_four_commands_from_raw_files_to_products_and_back_to_how_they_were_made(isr, night, tmp_path):
@@ -94,73 +122,62 @@ def test_products_are_those_of_the_commands_that_name_every_file(isr, started, n
             assert (ours.digest, ours.facts) == (theirs.digest, theirs.facts)
 
 
-def test_a_second_run_does_only_what_is_not_finished(isr, started):
-    isr("calibrate", "bias", started)
-    assert "4 ok" in isr("run", started, *WITHOUT)[1]
-    product = started / "products" / "2020-01-01" / "114_sim0.fits"
+def test_a_second_run_does_only_what_is_not_finished(isr, finished):
+    product = finished / "products" / "2020-01-01" / "114_sim0.fits"
     before = product.stat().st_mtime_ns
-    assert "4 skipped" in isr("run", started, *WITHOUT)[1]
-    (started / "products" / "2020-01-01" / "115_sim1.fits").unlink()
-    told = isr("run", started, "--dry-run", *WITHOUT)[1]
+    assert "4 skipped" in isr("run", finished, *WITHOUT)[1]
+    (finished / "products" / "2020-01-01" / "115_sim1.fits").unlink()
+    told = isr("run", finished, "--dry-run", *WITHOUT)[1]
     assert "3 skipped, 1 to do" in told
-    assert "1 ok, 3 skipped" in isr("run", started, *WITHOUT)[1]
+    assert "1 ok, 3 skipped" in isr("run", finished, *WITHOUT)[1]
     assert product.stat().st_mtime_ns == before
-    assert "4 ok" in isr("run", started, "--force", *WITHOUT)[1]
+    assert "4 ok" in isr("run", finished, "--force", *WITHOUT)[1]
     assert product.stat().st_mtime_ns != before
-    assert "4 ok" in isr("status", started)[1]
+    assert "4 ok" in isr("status", finished)[1]
 
 
-def test_what_was_made_with_another_calibration_is_made_anew(isr, started):
-    isr("calibrate", "bias", started)
-    isr("run", started, *WITHOUT)
-    assert isr("calibrate", "bias", started, "--sigma", "5")[0] == 1
-    assert isr("calibrate", "bias", started, "--sigma", "5", "--overwrite")[0] == 0
-    assert "4 ok" in isr("run", started, *WITHOUT)[1]
+def test_what_was_made_with_another_calibration_is_made_anew(isr, finished):
+    assert isr("calibrate", "bias", finished, "--sigma", "5")[0] == 1
+    assert isr("calibrate", "bias", finished, "--sigma", "5", "--overwrite")[0] == 0
+    assert "4 ok" in isr("run", finished, *WITHOUT)[1]
 
 
-def test_a_damaged_product_is_made_anew(isr, started):
-    isr("calibrate", "bias", started)
-    isr("run", started, *WITHOUT)
-    product = started / "products" / "2020-01-01" / "114_sim0.fits"
+def test_a_damaged_product_is_made_anew(isr, finished):
+    product = finished / "products" / "2020-01-01" / "114_sim0.fits"
     product.write_bytes(product.read_bytes()[:-2880])
-    assert "1 ok, 3 skipped" in isr("run", started, *WITHOUT)[1]
+    assert "1 ok, 3 skipped" in isr("run", finished, *WITHOUT)[1]
 
 
-def test_another_configuration_is_refused_and_then_replaces(isr, started):
-    isr("calibrate", "bias", started)
-    isr("run", started, *WITHOUT)
+def test_another_configuration_is_refused_and_then_replaces(isr, finished):
     other = [*WITHOUT, "overscan.numSigmaClip=4"]
-    status, _, err = isr("run", started, *other)
+    status, _, err = isr("run", finished, *other)
     assert status == 2
     assert "overscan.numSigmaClip: 4.0 here, 3.0 there" in err
-    assert "4 ok" in isr("run", started, "--clobber-config", *other)[1]
-    assert (started / "record" / "isr_config" / "camera=simulated.toml~1").exists()
+    assert "4 ok" in isr("run", finished, "--clobber-config", *other)[1]
+    assert (finished / "record" / "isr_config" / "camera=simulated.toml~1").exists()
 
 
-def test_masters_that_are_there_are_not_made_again(isr, started):
-    isr("calibrate", "bias", started)
-    path = started / "calib" / "bias" / "2020-01-01_sim0.fits"
+def test_masters_that_are_there_are_not_made_again(isr, calibrated):
+    path = calibrated / "calib" / "bias" / "2020-01-01_sim0.fits"
     before = path.stat().st_mtime_ns
-    status, out, _ = isr("calibrate", "bias", started)
+    status, out, _ = isr("calibrate", "bias", calibrated)
     assert (status, path.stat().st_mtime_ns) == (0, before)
     assert "made before of the same frames" in out
 
 
-def test_a_missing_calibration_is_told_with_every_candidate(isr, started):
-    isr("calibrate", "bias", started)
-    status, _, err = isr("run", started, "-c", "doDark=false")
+def test_a_missing_calibration_is_told_with_every_candidate(isr, calibrated):
+    status, _, err = isr("run", calibrated, "-c", "doDark=false")
     assert status == 2
     assert "flat: the repository has none" in err
-    bias = started / "calib" / "bias" / "2020-01-01_sim0.fits"
-    assert isr("certify", started, bias, "--from", "2021-01-01", "--to", "2021-02-01")[0] == 0
-    status, _, err = isr("plan", started, "--id", "visit=114", "detector=sim0", *WITHOUT)
+    bias = calibrated / "calib" / "bias" / "2020-01-01_sim0.fits"
+    assert isr("certify", calibrated, bias, "--from", "2021-01-01", "--to", "2021-02-01")[0] == 0
+    status, _, err = isr("plan", calibrated, "--id", "visit=114", "detector=sim0", *WITHOUT)
     assert status == 2
     assert "2020-01-01_sim0.fits" in err
 
 
-def test_a_plan_shows_the_calibrations_it_found(isr, started):
-    isr("calibrate", "bias", started)
-    status, out, _ = isr("plan", started, "--id", "visit=114", "detector=sim0", *WITHOUT)
+def test_a_plan_shows_the_calibrations_it_found(isr, calibrated):
+    status, out, _ = isr("plan", calibrated, "--id", "visit=114", "detector=sim0", *WITHOUT)
     assert status == 0
     assert "calibrations of the repository" in out
     assert "plan for 1 exposure: 114.fits[sim0]" in out
@@ -194,11 +211,10 @@ def test_products_of_a_repository_can_go_elsewhere(isr, started, tmp_path):
     assert not (started / "products").exists()
 
 
-def test_runs_of_several_processes_write_into_a_repository(isr, started):
-    isr("calibrate", "bias", started)
-    assert "4 ok" in isr("run", started, *WITHOUT, "--jobs", "2")[1]
-    assert "4 ok" in isr("status", started)[1]
-    assert isr("rebuild", started)[0] == 0
+def test_runs_of_several_processes_write_into_a_repository(isr, calibrated):
+    assert "4 ok" in isr("run", calibrated, *WITHOUT, "--jobs", "2")[1]
+    assert "4 ok" in isr("status", calibrated)[1]
+    assert isr("rebuild", calibrated)[0] == 0
 
 
 def test_status_tells_what_failed_and_what_was_not_run(isr, started):
@@ -280,12 +296,11 @@ def test_tables_are_certified_by_name(isr, started, night):
     assert read_provenance(product)["defects"].endswith("calib/defects/sim0.txt")
 
 
-def test_a_range_that_is_empty_is_refused(isr, started):
-    isr("calibrate", "bias", started)
-    bias = started / "calib" / "bias" / "2020-01-01_sim0.fits"
-    status, _, err = isr("certify", started, bias, "--from", "2020-02-01", "--to", "2020-01-01")
+def test_a_range_that_is_empty_is_refused(isr, calibrated):
+    bias = calibrated / "calib" / "bias" / "2020-01-01_sim0.fits"
+    status, _, err = isr("certify", calibrated, bias, "--from", "2020-02-01", "--to", "2020-01-01")
     assert (status, "never" in err) == (2, True)
-    status, _, err = isr("certify", started, bias, "--from", "soon")
+    status, _, err = isr("certify", calibrated, bias, "--from", "soon")
     assert (status, "is no date" in err) == (2, True)
 
 
@@ -405,9 +420,8 @@ def test_raw_files_are_listed_whatever_their_compression(tmp_path: Path) -> None
         SMALL.list_raw(tmp_path / "nothing.fits")
 
 
-def test_tasks_run_on_a_repository(isr, started: Path) -> None:
-    isr("calibrate", "bias", started)
-    repository = Registry.discover().open_repository(str(started))
+def test_tasks_run_on_a_repository(isr, calibrated: Path) -> None:
+    repository = Registry.discover().open_repository(str(calibrated))
     assert isinstance(repository, DataRepository)
     assert isinstance(repository, Repository)
     config = default_config(Registry.discover(), "simulated")
@@ -423,7 +437,7 @@ def test_tasks_run_on_a_repository(isr, started: Path) -> None:
         write(repository)
     task.writeMetadata(reference)
     assert "runStartUtc" in reference.get("isr_metadata")["isr"]
-    assert isr("rebuild", started)[0] == 0
+    assert isr("rebuild", calibrated)[0] == 0
 
 
 def test_datasets_are_new_or_kept_or_missing_as_asked(repository: EmbeddedRepository) -> None:

@@ -71,13 +71,9 @@ class Chooser:
 
     def searches(self, exposure: Exposure, given: Collection[str]) -> tuple[CalibrationSearch, ...]:
         """The calibrations for an exposure, of every kind that a step may read and that is not given."""
-        kinds = [kind for kind in calibration_flags(self.registry) if kind not in given]
-        return tuple(
-            self.repository.find_calibration(
-                kind, self.registry.datasets(kind), exposure.detector.name, exposure.visit
-            )
-            for kind in kinds
-        )
+        kinds = (kind for kind in calibration_flags(self.registry) if kind not in given)
+        wanted = {kind: self.registry.datasets(kind) for kind in kinds}
+        return self.repository.find_calibrations(wanted, exposure.detector.name, exposure.visit)
 
 
 def _with_type(selection: Selection) -> Selection:

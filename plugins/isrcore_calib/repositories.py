@@ -165,7 +165,7 @@ class _Batch:
             date=Time(frame.date, scale="utc") if frame.date else None,
             filter=frame.filter,
         )
-        return self.repository.find_calibration(kind, [kind], detector, visit)
+        return self.repository.find_calibrations({kind: [kind]}, detector, visit)[0]
 
     def _identity(self, masters: dict[str, str]) -> str:
         """What identifies all that the masters are made of, as a SHA-256."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Collection, Iterator, Mapping
+from functools import cache
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -87,7 +88,7 @@ class EmbeddedRepository:
     @property
     def plugins(self) -> Registry:
         """The plugins that read the camera's files: those given, else those installed."""
-        return self._plugins or Registry.discover()
+        return self._plugins or _installed()
 
     @property
     def tables(self) -> Tables:
@@ -121,12 +122,17 @@ class EmbeddedRepository:
             return f"raw file {str(path)!r} changed after it was ingested; ingest it again"
         return ""
 
-    def find_calibration(
-        self, kind: str, datasets: Collection[str], detector: str, visit: VisitInfo
-    ) -> CalibrationSearch:
-        """The calibration for a detector of an exposure, see `DataRepository.find_calibration`."""
-        rows = self.tables.rows(CalibrationRow, kind=datasets)
-        return search(self.root, rows, kind, self.plugins.camera(self.camera), detector, visit)
+    def find_calibrations(
+        self, wanted: Mapping[str, Collection[str]], detector: str, visit: VisitInfo
+    ) -> tuple[CalibrationSearch, ...]:
+        """The calibrations for a detector of an exposure, see `DataRepository.find_calibrations`."""
+        names = frozenset[str]().union(*wanted.values())
+        rows = self.tables.rows(CalibrationRow, kind=names, detector=[detector])
+        camera = self.plugins.camera(self.camera)
+        return tuple(
+            search(self.root, rows, kind, datasets, camera, detector, visit)
+            for kind, datasets in wanted.items()
+        )
 
     def calibration_path(self, kind: str, detector: str, frames: Collection[RawFrame], ending: str) -> Path:
         """Where a new calibration goes: named by the first night of its frames, and their filter."""
@@ -283,7 +289,7 @@ class EmbeddedRepository:
             date=Time(date, scale="utc") if date else None,
             filter=str(data_id.get("filter", frame.filter)),
         )
-        return self.find_calibration(kind, [kind], frame.detector, visit)
+        return self.find_calibrations({kind: [kind]}, frame.detector, visit)[0]
 
     def _read_calibration(self, kind: str, data_id: Mapping[str, Any]) -> Any:
         """A certified calibration. Raises `DatasetError` with every candidate and why it was refused."""
@@ -297,6 +303,12 @@ class EmbeddedRepository:
         reader = self.plugins.readers.get(kind)
         detector = str(data_id["detector"])
         return read_exposure(found.chosen) if reader is None else reader(found.chosen, detector)
+
+
+@cache
+def _installed() -> Registry:
+    """The plugins that are installed; finding them takes a while."""
+    return Registry.discover()
 
 
 def _unit_of(data_id: Mapping[str, Any], dataset: str) -> tuple[int, str]:
