@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import resource
+import subprocess
+import sys
 import tracemalloc
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -30,11 +32,11 @@ from isrcore import (
     write_exposure,
 )
 from isrcore.fits import read_config, read_extra, read_provenance
-from isrcore_calib import Frame, combine, make_config
-from isrcore_calib.combination import combine_values
+from isrcore_calib import Frame, Rule, combine, make_config
 from isrcore_calib.command import parse_size
 from isrcore_calib.correction import planes_of
 from isrcore_calib.places import place
+from isrcore_calib.rules import combine_values
 from isrcore_simulated import CAMERA
 from tests.forward_model import expose
 
@@ -267,7 +269,9 @@ def test_an_outlier_is_left_out_and_hardly_any_other_value(count):
     rng = np.random.default_rng(count)
     values = rng.normal(0, 2, (count, 4000)).astype(np.float32)
     values[count // 2, :400] += 30
-    number = combine_values(values, np.full_like(values, 4.0), np.full(count, 4.0, np.float32), 3.0)[2]
+    number = combine_values(
+        values, np.full_like(values, 4.0), np.full(count, 4.0, np.float32), Rule(num_sigma=3.0)
+    )[2]
     assert np.all(number[:400] < count)
     assert np.mean(count - number[400:]) / count < 0.02
 
@@ -277,20 +281,24 @@ def test_the_noise_of_an_outlier_does_not_excuse_it():
     variances = np.full((3, 1), 4.0, np.float32)
     # A hit of 60 with the variance it has itself: 8 sigma of its own noise would be 64.
     values[1], variances[1] = 60, 64
-    mean, _, number = combine_values(values, variances, np.full(3, 4.0, np.float32), 8.0)
+    mean, _, number = combine_values(values, variances, np.full(3, 4.0, np.float32), Rule(num_sigma=8.0))
     assert (mean[0], number[0]) == (0, 2)
 
 
 def test_frames_that_scatter_more_than_their_noise_are_not_thrown_away():
     # Ten flats whose gradients differ by 1 % while the photon noise is 0.1 %.
     values = np.linspace(0.99, 1.01, 10, dtype=np.float32)[:, None] * np.ones((1, 50), np.float32)
-    number = combine_values(values, np.full_like(values, 1e-6), np.full(10, 1e-6, np.float32), 3.0)[2]
+    number = combine_values(
+        values, np.full_like(values, 1e-6), np.full(10, 1e-6, np.float32), Rule(num_sigma=3.0)
+    )[2]
     assert np.all(number == 10)
 
 
 def test_two_values_that_contradict_each_other_leave_no_input():
     values = np.array([[0.0], [100.0]], np.float32)
-    mean, _, number = combine_values(values, np.ones_like(values), np.ones(2, np.float32), 3.0)
+    mean, _, number = combine_values(
+        values, np.ones_like(values), np.ones(2, np.float32), Rule(num_sigma=3.0)
+    )
     assert number[0] == 0
     assert math.isnan(mean[0])
 
@@ -348,7 +356,7 @@ def test_low_pixels_of_a_bias_stay_in_the_mean():
         exposure = Exposure(MaskedImage.from_image(values, variance=values + 4), CAMERA["sim0"])
         frames.append(Frame.of(planes_of(exposure, SimpleNamespace(saturatedMaskName="SAT"))))
     # The standard error of this mean is 0.0033; without its lowest 2.3 % it would be 0.12.
-    assert abs(np.nanmean(combine(frames, num_sigma=5.0).image)) < 0.015
+    assert abs(np.nanmean(combine(frames, Rule(num_sigma=5.0)).image)) < 0.015
     assert make_config(REGISTRY, "simulated", "bias").get("variance.maskNegative") is False
 
 
@@ -503,3 +511,79 @@ def test_a_full_disk_leaves_nothing_behind(isr, tmp_path, biases, memory, reason
         told = refused(isr, tmp_path / "m.fits", "bias", *biases, "--memory", memory)
     assert told.startswith("1")
     assert reason in told
+
+
+def two_detectors(path: Path, levels: tuple[float, float], seed: int) -> str:
+    """A flat of both detectors, evenly lit, in which they have these levels (adu)."""
+    rng, hdus = np.random.default_rng(seed), [fits.PrimaryHDU()]
+    hdus[0].header.update({"INSTRUME": "ISRSIM", "FILTER": "r", "OBSTYPE": "flat", "EXPTIME": 5.0})
+    for name, level in zip(("sim0", "sim1"), levels, strict=True):
+        detector = CAMERA[name]
+        raw = rng.normal(1000, 3, detector.raw_shape)
+        for amp in detector.amplifiers:
+            lit = raw[amp.raw_data_box.slices]
+            lit += rng.normal(level, np.sqrt(level / amp.gain), lit.shape)
+        hdus.append(fits.ImageHDU(np.rint(raw).astype(np.uint16)))
+        hdus[-1].header["EXTNAME"] = name
+    fits.HDUList(hdus).writeto(path)
+    return str(path)
+
+
+@pytest.mark.parametrize("brightness", [(1, 1, 1), (1, 2, 0.5)])
+def test_flats_keep_the_relative_sensitivity_of_detectors(isr, tmp_path, brightness):
+    lit = [(10000 * factor, 6000 * factor) for factor in brightness]
+    files = [two_detectors(tmp_path / f"{n}.fits", pair, n) for n, pair in enumerate(lit)]
+    given = ("calibrate", "flat", *files, "-c", "doBias=false", "-o")
+    assert (
+        isr(*given, tmp_path / "joint")[0] == isr(*given, tmp_path / "own", "--normalize", "detector")[0] == 0
+    )
+    joint, own = (
+        [read_exposure(tmp_path / name / f"flat_{one}.fits").image for one in ("sim0", "sim1")]
+        for name in ("joint", "own")
+    )
+    # 7680 pixels and more with 1 % of noise in the mean of three: 1e-4.
+    assert joint[1].mean() / joint[0].mean() == pytest.approx(0.6, rel=1e-3)
+    assert np.concatenate([one.ravel() for one in joint]).mean(dtype=np.float64) == pytest.approx(1, abs=1e-6)
+    assert [one.mean(dtype=np.float64) for one in own] == pytest.approx([1, 1], abs=1e-6)
+    told = read_provenance(tmp_path / "joint" / "flat_sim1.fits")
+    scales = [float(told[f"input {n} scale"]) for n in (1, 2, 3)]
+    # One factor per exposure for all detectors: its level is the mean of theirs.
+    assert scales == pytest.approx([1 / (8000 * factor) for factor in brightness], rel=1e-3)
+    assert told["normalize"] == "focal-plane"
+    other = read_provenance(tmp_path / "joint" / "flat_sim0.fits")
+    assert [other[key] for key in ("norm", "input 1 scale")] == [
+        told[key] for key in ("norm", "input 1 scale")
+    ]
+
+
+@pytest.mark.parametrize("words", [["--combine", "mean"], ["--combine", "median"], ["--weighted"]])
+def test_the_way_to_combine_can_be_chosen(isr, tmp_path, biases, words):
+    assert isr("calibrate", "bias", *biases, "-o", tmp_path / "a.fits", *words)[0] == 0
+    assert isr("calibrate", "bias", *biases, "-o", tmp_path / "b.fits")[0] == 0
+    one, other = (read_exposure(tmp_path / name) for name in ("a.fits", "b.fits"))
+    assert one.digest != other.digest
+    # The mean of five of these biases has a noise of 1.5 adu; these differ by less.
+    assert np.std(one.image - other.image) < 1.5
+    assert read_provenance(tmp_path / "a.fits")["combine"] == (words[1] if len(words) > 1 else "clipped")
+
+
+def test_the_process_stays_within_its_memory(tmp_path):
+    """24 frames of 24 MB would take 576 MB; the process may have 280 MB, of which it starts with 100 MB."""
+    code = f"""
+import numpy, pathlib, resource
+from isrcore import VisitInfo
+from isrcore_calib.master import Input, stack_inputs
+from isrcore_calib.store import Store
+store, inputs = Store(pathlib.Path({str(tmp_path)!r}), 280_000_000), []
+for n in range(24):
+    planes = numpy.random.default_rng(n).standard_normal((2, 1500, 2000), numpy.float32)
+    inputs.append(Input(str(n), str(n), VisitInfo(), store.keep(planes + 100)))
+    del planes
+room = max(store.room(12_000_000), 1 << 24)
+stacked = stack_inputs("bias", inputs, {{}}, memory=room, threads=2)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024, stacked.combined.number.min())
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    peak, number = done.stdout.split()
+    assert int(peak) < 280_000_000
+    assert int(number) > 12

@@ -1,14 +1,17 @@
-"""Master biases, darks and flats from raw frames: ``isr calibrate``."""
+"""Master calibrations from raw frames: ``isr calibrate``."""
 
 from isrcore_calib.combination import Combined, Frame, combine
 from isrcore_calib.command import isr_commands
 from isrcore_calib.correction import make_config
-from isrcore_calib.master import MasterError, make_master
+from isrcore_calib.faults import MasterError
+from isrcore_calib.master import make_master
+from isrcore_calib.rules import Rule
 
 __all__ = [
     "Combined",
     "Frame",
     "MasterError",
+    "Rule",
     "combine",
     "isr_commands",
     "make_config",

@@ -3,26 +3,24 @@
 from __future__ import annotations
 
 import argparse
-import importlib.metadata
+import os
 import re
-import sys
 import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from rich import box
 from rich.console import Console
 from rich.progress import track
-from rich.table import Table
 
-from isrcore import ConfigError, check_writable, expand_paths, hookimpl, write_exposure
-from isrcore_calib import repositories
-from isrcore_calib.correction import KINDS
-from isrcore_calib.inputs import InputReader, Stack
-from isrcore_calib.master import Master, MasterError, make_master
+from isrcore import ConfigError, check_writable, expand_paths, hookimpl
+from isrcore_calib import frames, repositories
+from isrcore_calib.faults import MasterError
+from isrcore_calib.inputs import InputReader
+from isrcore_calib.kinds import KINDS, MASTERS
 from isrcore_calib.places import folder_of, is_file, place
+from isrcore_calib.rules import METHODS
+from isrcore_calib.table import show
 
 _ABOUT = """Make a master bias, dark or flat from raw frames. Every input is corrected (overscan, saturation,
 assembly, variance; darks and flats also for bias, flats for dark if one is given), then the inputs are
@@ -30,8 +28,8 @@ averaged pixel by pixel without outliers. Pixels that are bad or saturated in an
 with no input left is flagged BAD. The variance of a master is propagated from its inputs, and the image
 NINPUTS says how many each pixel has.
 
-Flats are divided by their own levels and the master by its mean. Darks are scaled to their mean dark time
-when their times differ."""
+Flats are divided by the level of their exposure over all detectors, and the masters by their mean over all
+detectors. Darks are scaled to their mean dark time when their times differ."""
 
 _EXAMPLE = """example:
   isr calibrate bias bias*.fits -o masters/
@@ -48,7 +46,8 @@ exit status:
 """
 
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?)b?", re.IGNORECASE)
-_COLUMNS = ("detector", "inputs", "left out", "level", "noise", "bad pixels", "master")
+# More would wait for memory.
+_MOST_THREADS = 4
 
 
 @hookimpl
@@ -65,11 +64,19 @@ def isr_commands(subcommands: Any) -> None:
     parser.add_argument("files", nargs="+", metavar="FILE",
                         help="raw FITS files, or quoted patterns of them; or one repository")  # fmt: skip
     repositories.add_options(parser.add_argument_group("frames of a repository"))
+    _add_options(parser)
+    _add_combining(parser.add_argument_group("combining"))
+    parser.set_defaults(function=calibrate)
+
+
+def _add_options(parser: argparse.ArgumentParser) -> None:
+    """Where masters go, and how inputs are corrected."""
     parser.add_argument("-o", "--output", metavar="MASTER",
                         help="where the masters go (default with a repository: into it)")  # fmt: skip
     parser.add_argument("--overwrite", action="store_true", help="replace masters that are there already")
-    for kind in ("bias", "dark"):
-        parser.add_argument(f"--{kind}", metavar="MASTER", help=f"master {kind} to subtract from the inputs")
+    verbs = {"bias": "subtract from", "dark": "subtract from", "flat": "divide"}
+    for kind in MASTERS:
+        parser.add_argument(f"--{kind}", metavar="MASTER", help=f"master {kind} to {verbs[kind]} the inputs")
     parser.add_argument(
         "--detectors", type=_parse_detectors, metavar="A,B", help="names or numbers (default: all)"
     )
@@ -77,11 +84,36 @@ def isr_commands(subcommands: Any) -> None:
                         help="configuration files, in order")  # fmt: skip
     parser.add_argument("-c", "--config", nargs="+", action="extend", default=[], metavar="KEY=VALUE",
                         help="single settings, such as doBias=false")  # fmt: skip
-    parser.add_argument("--sigma", type=float, default=3.0, help="leave out values further away (default: 3)")
-    parser.add_argument("--memory", type=parse_size, default="1GB", metavar="SIZE",
-                        help="memory for inputs and combining; what does not fit goes to a temporary folder "
-                        "beside the masters (default: 1GB)")  # fmt: skip
-    parser.set_defaults(function=calibrate)
+
+
+def _add_combining(group: Any) -> None:
+    """How inputs are combined."""
+    group.add_argument("--combine", choices=METHODS, default="clipped",
+                       help="mean, median, or mean of what is not clipped (default: clipped)")  # fmt: skip
+    group.add_argument("--sigma", type=float, default=3.0, help="leave out values further away (default: 3)")
+    group.add_argument("--weighted", action="store_true",
+                       help="let frames count by the inverse of their typical variance")  # fmt: skip
+    group.add_argument(
+        "--normalize", choices=(frames.FOCAL_PLANE, frames.DETECTOR), default=frames.FOCAL_PLANE,
+        help="make the mean of flats 1 over all detectors, or in each (default: focal-plane)",
+    )  # fmt: skip
+    group.add_argument("--memory", type=parse_size, default="1GB", metavar="SIZE",
+                       help="memory of the process; inputs that do not fit go to a temporary folder beside "
+                       "the masters (default: 1GB)")  # fmt: skip
+    group.add_argument("--threads", type=_parse_count, default=min(_cores(), _MOST_THREADS), metavar="N",
+                       help=f"threads that combine (default: cores, at most {_MOST_THREADS})")  # fmt: skip
+
+
+def _cores() -> int:
+    """Processor cores that this process may use, where the system says so."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _parse_count(text: str) -> int:
+    """A positive number."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no positive number; give 1 or more")
+    return int(text)
 
 
 def _parse_detectors(text: str) -> list[Any]:
@@ -111,14 +143,14 @@ def make_calibrations(arguments: argparse.Namespace, files: list[Path]) -> int:
 
     ``arguments`` are those of `isr_commands` except ``files``. Returns the exit status.
     """
-    _check_arguments(arguments)
+    check_arguments(arguments)
     folder = folder_of(arguments.output)
     with tempfile.TemporaryDirectory(prefix=".isr-calibrate-", dir=folder) as temporary:
         reader = InputReader(arguments, Path(temporary), _check_place)
         for path in _with_progress(arguments, files):
             reader.read(path)
-        rows = [_make_one(arguments, reader, stack) for _, stack in sorted(reader.stacks.items())]
-    _show(rows)
+        rows = frames.make_frames(arguments, reader, Path(temporary))
+    show(frames.COLUMNS, rows)
     return 0
 
 
@@ -129,20 +161,26 @@ def _with_progress(arguments: argparse.Namespace, paths: list[Path]) -> Iterable
     return track(paths, f"{arguments.kind} frames", console=console, transient=True, disable=is_hidden)
 
 
-def _check_arguments(arguments: argparse.Namespace) -> None:
-    """Refuse options that would have no effect, and nonsense."""
-    kind = arguments.kind
-    faults = [
-        f"--{given}: a master {kind} is not corrected with a {given}; leave it out"
-        for given in ("bias", "dark")
-        if getattr(arguments, given) and given not in KINDS[kind]
-    ]
-    if arguments.output is None:
-        faults.append("say where the masters go: -o MASTER")
-    if not arguments.sigma > 0:
-        faults.append(f"--sigma {arguments.sigma}: it must be more than 0")
+def check_arguments(arguments: argparse.Namespace) -> None:
+    """Refuse options that would have no effect, and nonsense. Raises ConfigError listing all."""
+    faults = list(_faults(arguments))
     if faults:
         raise ConfigError("\n  ".join(["cannot start", *faults]))
+
+
+def _faults(arguments: argparse.Namespace) -> Iterator[str]:
+    kind = KINDS[arguments.kind]
+    for given in MASTERS:
+        if getattr(arguments, given) and given not in kind.masters:
+            yield f"--{given}: a master {kind.name} is not corrected with a {given}; leave it out"
+    if arguments.output is None:
+        yield "say where the masters go: -o MASTER"
+    if not arguments.sigma > 0:
+        yield f"--sigma {arguments.sigma}: it must be more than 0"
+    if arguments.weighted and arguments.combine == "median":
+        yield "--weighted: a median has no weights; leave it out, or combine by mean or clipped"
+    if arguments.normalize != frames.FOCAL_PLANE and kind.name != "flat":
+        yield f"--normalize: only flats are normalised, not {kind.name}; leave it out"
 
 
 def _check_place(arguments: argparse.Namespace, detector: str, others: Iterable[str]) -> None:
@@ -154,60 +192,3 @@ def _check_place(arguments: argparse.Namespace, detector: str, others: Iterable[
             "\n  name a folder, put {detector} into the name, or choose one with --detectors"
         )
     check_writable(place(arguments.output, arguments.kind, detector), overwrite=arguments.overwrite)
-
-
-def _make_one(arguments: argparse.Namespace, reader: InputReader, stack: Stack) -> tuple[str, ...]:
-    """Combine and write one detector's master; its line of the table."""
-    master = make_master(
-        arguments.kind,
-        stack.inputs,
-        reader.camera,
-        stack.detector,
-        num_sigma=arguments.sigma,
-        memory=arguments.memory // 2,
-    )
-    path = place(arguments.output, arguments.kind, stack.detector.name)
-    write_exposure(
-        master.exposure,
-        path,
-        overwrite=arguments.overwrite,
-        config_text=reader.config.to_toml(),
-        provenance=dict(_provenance(arguments, master)),
-        extra={"NINPUTS": master.number},
-    )
-    return _row(master, path)
-
-
-def _provenance(arguments: argparse.Namespace, master: Master) -> Iterator[tuple[str, str]]:
-    """All that went into a master."""
-    yield "isrcore", importlib.metadata.version("isrcore")
-    yield "sigma", repr(arguments.sigma)
-    for kind in KINDS[arguments.kind]:
-        if getattr(arguments, kind):
-            yield kind, str(place(getattr(arguments, kind), kind, master.exposure.detector.name))
-    for number, one in enumerate(master.inputs, 1):
-        yield f"input {number}", one.path
-        yield f"input {number} sha256", one.digest
-
-
-def _row(master: Master, path: Path) -> tuple[str, ...]:
-    """What the table says of a master."""
-    exposure, good = master.exposure, master.number > 0
-    level = np.median(exposure.image[good]) if good.any() else np.nan
-    noise = np.median(np.sqrt(exposure.variance[good])) if good.any() else np.nan
-    left_out, bad = f"{master.clipped_fraction:.3%}", str(np.count_nonzero(~good))
-    about = exposure.detector.name, str(len(master.inputs)), left_out, f"{level:.4g}", f"{noise:.4g}"
-    return (*about, bad, str(path))
-
-
-def _show(rows: list[tuple[str, ...]]) -> None:
-    """Print the table."""
-    width = None if sys.stdout.isatty() else 10_000
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
-    for column in _COLUMNS:
-        table.add_column(
-            column, overflow="fold", justify="left" if column in ("detector", "master") else "right"
-        )
-    for row in rows:
-        table.add_row(*row)
-    Console(markup=False, highlight=False, emoji=False, width=width).print(table)

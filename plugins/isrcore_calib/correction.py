@@ -9,9 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from isrcore import Config, ConfigError, Exposure, IsrTask, Registry, StepSpec, default_config
-
-#: The kinds of master, and which other masters each is corrected with.
-KINDS = {"bias": (), "dark": ("bias",), "flat": ("bias", "dark")}
+from isrcore_calib.kinds import KINDS, MASTERS
 
 _NEEDED = ("conversion", "saturation", "assembly", "variance")
 # Masters stay in adu and flag what their inputs say; what is known of the detector is flagged in use.
@@ -77,17 +75,17 @@ def _switches(registry: Registry, kind: str, at_hand: set[str]) -> Iterator[tupl
     for name, spec in sorted(registry.specs.items()):
         if spec.flag is None:
             continue
-        if name in _UNWANTED or name == kind:
-            yield spec.flag, False
-        elif name in _NEEDED or (name == "bias" and "bias" in KINDS[kind]):
+        if name in _NEEDED or name in KINDS[kind].required:
             yield spec.flag, True
+        elif name in _UNWANTED or name == kind:
+            yield spec.flag, False
         elif spec.calibrations:
             yield spec.flag, _has_inputs(spec, kind, at_hand)
 
 
 def _has_inputs(spec: StepSpec, kind: str, at_hand: set[str]) -> bool:
     """Whether all that a step reads is there and suits this kind of master."""
-    suitable = at_hand - (set(KINDS) - set(KINDS[kind]))
+    suitable = at_hand - (set(MASTERS) - set(KINDS[kind].masters))
     return spec.calibrations <= suitable
 
 

@@ -12,10 +12,12 @@ from typing import Any
 import attrs
 
 from isrcore import Config, Detector, Exposure, IsrTask, Registry, read_exposure
-from isrcore_calib.combination import Frame
-from isrcore_calib.correction import KINDS, make_config, planes_of, remove_shot_noise
-from isrcore_calib.master import Input, MasterError, measure_level
+from isrcore_calib.correction import make_config, planes_of, remove_shot_noise
+from isrcore_calib.faults import MasterError
+from isrcore_calib.kinds import KINDS, MASTERS
+from isrcore_calib.master import Input, measure_level
 from isrcore_calib.places import place
+from isrcore_calib.store import Store
 
 _log = logging.getLogger("isrcore.calibrate")
 
@@ -40,13 +42,11 @@ class InputReader:
 
     def __init__(self, arguments: argparse.Namespace, folder: Path, check: Check) -> None:
         self.registry: Registry = arguments.registry
-        self.arguments, self.kind = arguments, str(arguments.kind)
-        self.folder, self.check = folder, check
+        self.arguments, self.kind = arguments, KINDS[arguments.kind]
+        self.store, self.check = Store(folder, arguments.memory), check
         self.stacks: dict[str, Stack] = {}
         self.camera = ""
         self._task: IsrTask | None = None
-        # The other half is for combining.
-        self._room = arguments.memory // 2
         self._paths: dict[str, Path] = {}
         self._loaded: dict[str, Exposure] = {}
         self._loaded_for = ""
@@ -61,10 +61,10 @@ class InputReader:
     def task(self) -> IsrTask:
         """The task that corrects inputs of the camera."""
         if self._task is None:
-            given = [kind for kind in KINDS[self.kind] if getattr(self.arguments, kind)]
             arguments = self.arguments
+            given = [kind for kind in self.kind.masters if getattr(arguments, kind)]
             config = make_config(
-                self.registry, self.camera, self.kind, given, arguments.config_file, arguments.config
+                self.registry, self.camera, self.kind.name, given, arguments.config_file, arguments.config
             )
             self._task = IsrTask(config, camera=self.camera, registry=self.registry)
         return self._task
@@ -99,37 +99,40 @@ class InputReader:
                 f"{str(path)!r} is of camera {raw.camera!r}, the files before it of {self.camera!r}"
                 "\n  make one master per camera"
             )
-        told = raw.visit.observation_type
-        if told not in ("", self.kind):
-            _log.warning("%s says it is a %s, not a %s", path, told, self.kind)
         first = next((one for stack in self.stacks.values() for one in stack.inputs), None)
-        if self.kind == "flat" and first and raw.visit.filter != first.visit.filter:
+        if self.kind.one_filter and first and raw.visit.filter != first.visit.filter:
             raise MasterError(
-                f"flat {str(path)!r} has filter {raw.visit.filter!r}, {first.path!r} has "
+                f"{self.kind.name} {str(path)!r} has filter {raw.visit.filter!r}, {first.path!r} has "
                 f"{first.visit.filter!r}\n  make one master per filter"
             )
 
+    def _type_of(self, path: Path, raw: Exposure) -> str:
+        """What an input is. Raises `MasterError` when that must be known and the frame does not say."""
+        told, wanted = raw.visit.observation_type, self.kind.inputs
+        if told in wanted:
+            return told
+        if len(wanted) > 1:
+            raise MasterError(
+                f"{str(path)!r} says it is a {told or 'frame of no type'!r}; {self.kind.name} is made from "
+                f"{' and '.join(wanted)} frames\n  leave it out, or correct its header"
+            )
+        if told:
+            _log.warning("%s says it is a %s, not a %s", path, told, wanted[0])
+        return wanted[0]
+
     def _add(self, path: Path, digest: str, raw: Exposure) -> None:
         """Correct one exposure and keep it."""
-        name = raw.detector.name
+        name, told = raw.detector.name, self._type_of(path, raw)
         if name not in self.stacks:
             self.check(self.arguments, name, self.stacks)
         exposure: Exposure = self.task.run(raw, **self._masters(name)).exposure
-        if self.kind == "bias":
+        if self.kind.name == "bias":
             remove_shot_noise(exposure)
         planes = planes_of(exposure, self.config)
-        level = measure_level(planes, str(path)) if self.kind == "flat" else 1.0
+        level = measure_level(planes, str(path)) if self.kind.name == "flat" else 1.0
+        frame = self.store.keep(planes)
         stack = self.stacks.setdefault(name, Stack(exposure.detector))
-        self._room -= planes.nbytes
-        file = None if self._room >= 0 else self.folder / f"{name}_{len(stack.inputs)}.npy"
-        try:
-            frame = Frame.of(planes, file)
-        except OSError as fault:
-            raise MasterError(
-                f"corrected inputs cannot be kept in {str(self.folder.parent)!r}: {fault}"
-                "\n  free space there, or allow more --memory"
-            ) from fault
-        stack.inputs.append(Input(str(path), digest, raw.visit, frame, level))
+        stack.inputs.append(Input(str(path), digest, raw.visit, frame, level, told))
 
     def _masters(self, detector: str) -> dict[str, Any]:
         """Inputs of the correction; masters are kept for one detector at a time."""
@@ -141,9 +144,9 @@ class InputReader:
     def _read_masters(self, detector: str) -> Iterator[tuple[str, Any]]:
         curated = self.registry.curated_calibrations(self.registry.camera(self.camera))
         for kind, values in curated.items():
-            if kind not in KINDS and detector in values:
+            if kind not in MASTERS and detector in values:
                 yield kind, values[detector]
-        for kind in KINDS[self.kind]:
+        for kind in self.kind.masters:
             text = getattr(self.arguments, kind)
             if text:
                 yield kind, read_exposure(place(text, kind, detector))

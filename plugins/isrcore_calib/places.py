@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from isrcore_calib.master import MasterError
+from isrcore_calib.faults import MasterError
 
 _SLOT = "{detector}"
 

@@ -22,8 +22,8 @@ import attrs
 from astropy.time import Time, TimeDelta
 
 from isrcore import CalibrationSearch, Camera, ConfigError, DataRepository, RawFrame, VisitInfo
-from isrcore_calib.correction import KINDS
-from isrcore_calib.master import MasterError
+from isrcore_calib.faults import MasterError
+from isrcore_calib.kinds import KINDS, MASTERS
 
 _log = logging.getLogger("isrcore.calibrate")
 
@@ -36,7 +36,7 @@ _SLOT = "{detector}"
 # What changes no pixel of a master, or is told in other words.
 _UNTOLD = frozenset(
     {"registry", "messages", "function", "verbose", "traceback", "files", "output", "overwrite", "memory"}
-    | {"threads", "night", "filter", "valid_days", "config_file", *KINDS}
+    | {"threads", "night", "filter", "valid_days", "config_file", *MASTERS}
 )
 
 
@@ -56,13 +56,13 @@ def make_in(repository: DataRepository, arguments: argparse.Namespace, make: Mak
 
 def _group(kind: str) -> Callable[[RawFrame], str]:
     """What frames of one master have in common."""
-    return lambda frame: frame.filter if kind == "flat" else ""
+    return lambda frame: frame.filter if KINDS[kind].one_filter else ""
 
 
 def _frames(repository: DataRepository, arguments: argparse.Namespace) -> list[RawFrame]:
     """The frames that are asked for."""
     camera: Camera = arguments.registry.camera(repository.camera)
-    wanted = {"type": [arguments.kind], **({"night": arguments.night} if arguments.night else {})}
+    wanted = {"type": KINDS[arguments.kind].inputs, **({"night": arguments.night} if arguments.night else {})}
     filters = {name for given in arguments.filter or () for name in _names(camera, given)}
     ids = {detector.name: detector.id for detector in camera.detectors}
     chosen = set(arguments.detectors or ids).union(*([] if arguments.detectors else [ids.values()]))
@@ -148,7 +148,7 @@ class _Batch:
 
     def _masters(self) -> Iterator[tuple[str, str]]:
         """Masters of the repository to correct the frames with, where none is given."""
-        for kind in KINDS[self.arguments.kind]:
+        for kind in KINDS[self.arguments.kind].masters:
             if not getattr(self.arguments, kind):
                 found = [self._search(kind, name) for name in self.detectors]
                 text = _as_pattern(kind, self.detectors, found)
@@ -170,7 +170,11 @@ class _Batch:
     def _identity(self, masters: dict[str, str]) -> str:
         """What identifies all that the masters are made of, as a SHA-256."""
         arguments = self.arguments
-        given = {kind: getattr(arguments, kind) for kind in KINDS[arguments.kind] if getattr(arguments, kind)}
+        given = {
+            kind: getattr(arguments, kind)
+            for kind in KINDS[arguments.kind].masters
+            if getattr(arguments, kind)
+        }
         used = [text.replace(_SLOT, name) for text in (given | masters).values() for name in self.detectors]
         content = {
             "inputs": [_sha256(path) for path in self.files],

@@ -7,14 +7,16 @@ from pathlib import Path
 
 import attrs
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from isrcore import VisitInfo
-from isrcore_calib import Combined, Frame, combine, make_master
-from isrcore_calib.combination import combine_values
+from isrcore_calib import Combined, Frame, Rule, combine, make_master
 from isrcore_calib.master import Input
+from isrcore_calib.rules import combine_values, median_noise
+from isrcore_calib.selection import medians
 from isrcore_simulated import CAMERA
 
 DETECTOR = CAMERA["sim0"]
@@ -67,7 +69,7 @@ def test_every_pixel_follows_the_rule(stack):
     values, variances = stack
     typical = np.array([frame.typical_variance for frame in frames_of(*stack)], np.float32)
     # An odd threshold, so that no deviation lies on it but for rounding.
-    found = combine_values(values, variances, typical, 2.9173)
+    found = combine_values(values, variances, typical, Rule(num_sigma=2.9173))
     for place in np.ndindex(values.shape[1:]):
         column = (slice(None), *place)
         wanted = combine_pixel(values[column].tolist(), variances[column].tolist(), typical.tolist(), 2.9173)
@@ -137,8 +139,8 @@ def test_what_must_not_be_used_does_not_matter(stack, value):
     other = np.where(is_gone, np.float32(abs(value)), variances)
     typical = np.ones(len(values), np.float32)
     for one, two in zip(
-        combine_values(values, variances, typical, 3.0),
-        combine_values(values, other, typical, 3.0),
+        combine_values(values, variances, typical, Rule()),
+        combine_values(values, other, typical, Rule()),
         strict=True,
     ):
         np.testing.assert_array_equal(one, two)
@@ -200,3 +202,101 @@ def test_normalising_a_flat_keeps_its_relative_noise(count, level):
     master = make_master("flat", inputs, "simulated", DETECTOR).exposure
     np.testing.assert_allclose(master.image, 1, rtol=1e-6)
     np.testing.assert_allclose(master.variance, 0.01 / count, rtol=1e-5)
+
+
+RULES = [Rule("mean"), Rule("median"), Rule(), Rule("mean", is_weighted=True), Rule(is_weighted=True)]
+ANY = arrays.arrays(
+    np.float32,
+    st.tuples(st.integers(1, 12), st.just(2), st.integers(1, 5)),
+    elements=st.floats(-1e6, 1e6, width=32) | st.sampled_from([np.nan, np.inf, -np.inf, -0.0]),
+)
+
+
+def frames_of_any(values: np.ndarray) -> list[Frame]:
+    """Frames with variances that differ from frame to frame and pixel to pixel, and scales."""
+    spread = np.arange(1, values.size + 1, dtype=np.float32).reshape(values.shape)
+    frames = [Frame.of(np.stack(pair)) for pair in zip(values, spread, strict=True)]
+    return [frame.scaled(1 + 0.1 * (number % 3)) for number, frame in enumerate(frames)]
+
+
+@given(
+    ANY, st.sampled_from(RULES), st.randoms(use_true_random=False), st.integers(1, 3), st.integers(1, 20000)
+)
+def test_neither_order_nor_threads_nor_memory_change_a_bit(values, rule, random, threads, memory):
+    frames = frames_of_any(values)
+    shuffled = frames.copy()
+    random.shuffle(shuffled)
+    one, other = combine(frames, rule), combine(shuffled, rule, threads=threads, memory=memory)
+    for name in ("image", "variance", "number"):
+        assert getattr(one, name).tobytes() == getattr(other, name).tobytes()
+
+
+@given(ANY, st.sampled_from(RULES[:2] + RULES[3:4]))
+def test_means_and_medians_are_those_of_numpy_on_the_whole_stack(values, rule):
+    frames = frames_of_any(values)
+    stack = np.stack([frame.planes[0] * np.float32(frame.scale) for frame in frames]).astype(np.float64)
+    variances = np.stack([frame.planes[1] * np.float32(frame.scale) ** 2 for frame in frames]).astype(float)
+    counts = np.isfinite(stack)
+    weights = [1 / frame.typical_variance if rule.is_weighted else 1.0 for frame in frames]
+    weight = np.where(counts, np.array(weights)[:, None, None], 0)
+    safe = np.where(counts, stack, 0)
+    found, some = combine(frames, rule), counts.any(axis=0)
+    np.testing.assert_array_equal(found.number, counts.sum(axis=0))
+    assert np.isnan(found.image[~some]).all()
+    with np.errstate(invalid="ignore"):
+        image = (safe * weight).sum(axis=0) / weight.sum(axis=0)
+        variance = (variances * weight**2).sum(axis=0) / weight.sum(axis=0) ** 2
+    # Values of opposite sign may cancel: what is left of their rounding is relative to them.
+    close = {"rtol": 1e-5, "atol": 1e-6 * np.abs(safe).max()}
+    if rule.method == "median":
+        image = np.ma.median(np.ma.array(stack, mask=~counts), axis=0).filled(np.nan)
+        variance = variance * np.vectorize(median_noise)(counts.sum(axis=0))
+    np.testing.assert_allclose(found.image[some], image[some], **close)
+    np.testing.assert_allclose(found.variance[some], variance[some], rtol=1e-5)
+
+
+@given(st.integers(1, 200))
+def test_networks_find_the_middle(count):
+    values = np.random.default_rng(count).normal(0, 1, (count, 50)).astype(np.float32)
+    found = medians(values, None, np.empty((count + 1, 50), np.float32))
+    np.testing.assert_allclose(found, np.median(values, axis=0), rtol=1e-6, atol=1e-7)
+
+
+@given(stacks(), st.data())
+def test_a_value_that_is_no_number_spoils_no_other_pixel(stack, data):
+    values, variances = stack
+    place = tuple(data.draw(st.integers(0, side - 1)) for side in values.shape)
+    spoilt = values.copy()
+    spoilt[place] = data.draw(st.sampled_from([np.nan, np.inf, -np.inf]))
+    rule, typical = data.draw(st.sampled_from(RULES)), np.ones(len(values), np.float32)
+    one, other = (combine_values(each, variances, typical, rule) for each in (values, spoilt))
+    beside = np.ones(values.shape[1:], bool)
+    beside[place[1:]] = False
+    for plane, same in zip(one, other, strict=True):
+        np.testing.assert_array_equal(plane[beside], same[beside])
+    gone = values.copy()
+    gone[place] = np.nan
+    for plane, same in zip(combine_values(gone, variances, typical, rule), other, strict=True):
+        np.testing.assert_array_equal(plane, same)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 4, 5, 8, 9, 10, 15, 30])
+def test_the_variance_of_a_median_is_what_medians_scatter(count):
+    values = np.random.default_rng(count).normal(0, 1, (count, 40_000))
+    # The variance of 40000 medians is known to 0.7 %, the factor to 2 %.
+    assert np.var(np.median(values, axis=0)) * count == pytest.approx(median_noise(count), rel=0.04)
+
+
+def test_weights_favour_the_quiet_frames():
+    frames = [Frame.of(np.stack([np.full((2, 3), x), np.full((2, 3), v)])) for x, v in ((0, 1.0), (10, 4.0))]
+    found = combine(frames, Rule("mean", is_weighted=True))
+    # Weights 1 and 1/4: the mean is 2, the variance (1 + 4/16) / (5/4)².
+    np.testing.assert_allclose(found.image, 2.0)
+    np.testing.assert_allclose(found.variance, 0.8)
+
+
+def test_rules_that_contradict_themselves_are_refused():
+    with pytest.raises(ValueError, match="method 'mode' is none of mean, median, clipped; num_sigma 0 must"):
+        Rule("mode", 0)
+    with pytest.raises(ValueError, match="a median has no weights"):
+        Rule("median", is_weighted=True)

@@ -1,0 +1,145 @@
+"""Masters with pixels from corrected inputs: combine each detector's, bring all to one scale, write them."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.metadata
+from collections.abc import Iterator
+from pathlib import Path
+
+import attrs
+import numpy as np
+
+from isrcore import write_exposure
+from isrcore_calib.combination import Combined
+from isrcore_calib.inputs import InputReader, Stack
+from isrcore_calib.kinds import KINDS
+from isrcore_calib.master import (
+    Master,
+    Stacked,
+    exposure_levels,
+    finish,
+    norm_of,
+    stack_inputs,
+)
+from isrcore_calib.places import place
+from isrcore_calib.rules import Rule
+from isrcore_calib.table import Rows
+
+FOCAL_PLANE, DETECTOR = "focal-plane", "detector"
+COLUMNS = ("detector", "inputs", "left out", "level", "noise", "bad pixels", "master")
+
+# Combining in less space would take long and save little.
+_LEAST_SPACE = 1 << 24
+
+
+def rule_of(arguments: argparse.Namespace) -> Rule:
+    """How to combine. Raises ValueError listing what contradicts itself."""
+    return Rule(arguments.combine, arguments.sigma, arguments.weighted)
+
+
+def make_frames(arguments: argparse.Namespace, reader: InputReader, folder: Path) -> Rows:
+    """Combine and write the master of every detector; the lines of the table.
+
+    Flats keep the relative sensitivities of detectors unless each is to be normalised by itself: then all
+    must be combined before one is written, and wait in ``folder``.
+    """
+    stacks = [stack for _, stack in sorted(reader.stacks.items())]
+    is_joint = arguments.kind == "flat" and arguments.normalize == FOCAL_PLANE and len(stacks) > 1
+    levels = exposure_levels(stack.inputs for stack in stacks) if is_joint else {}
+    if not is_joint:
+        return [_make_one(arguments, reader, stack) for stack in stacks]
+    waiting, means = [], []
+    for number, stack in enumerate(stacks):
+        stacked = _combine(arguments, reader, stack, levels)
+        means.append(stacked.level())
+        waiting.append(_Waiting.put(stacked, folder / f"combined{number}.npz"))
+    norm = norm_of(means)
+    return [
+        _write(arguments, reader, finish(one.take(), reader.camera, stack.detector, norm))
+        for one, stack in zip(waiting, stacks, strict=True)
+    ]
+
+
+@attrs.frozen(eq=False)
+class _Waiting:
+    """Combined inputs whose pixels are in a file."""
+
+    stacked: Stacked
+    file: Path
+
+    @classmethod
+    def put(cls, stacked: Stacked, file: Path) -> _Waiting:
+        """Write the pixels."""
+        found = stacked.combined
+        np.savez(file, image=found.image, variance=found.variance, number=found.number)
+        empty = np.empty((0, 0), np.float32)
+        return cls(attrs.evolve(stacked, combined=Combined(empty, empty, empty.astype(np.int16))), file)
+
+    def take(self) -> Stacked:
+        """Read the pixels."""
+        with np.load(self.file) as found:
+            return attrs.evolve(self.stacked, combined=Combined(**found))
+
+
+def _make_one(arguments: argparse.Namespace, reader: InputReader, stack: Stack) -> tuple[str, ...]:
+    """Combine and write one detector's master; its line of the table."""
+    stacked = _combine(arguments, reader, stack, {})
+    return _write(
+        arguments, reader, finish(stacked, reader.camera, stack.detector, norm_of([stacked.level()]))
+    )
+
+
+def _combine(
+    arguments: argparse.Namespace, reader: InputReader, stack: Stack, levels: dict[str, float]
+) -> Stacked:
+    """Combine one detector's inputs, in the memory that is left, and let go of them."""
+    plane_bytes = 4 * stack.detector.shape[0] * stack.detector.shape[1]
+    space = max(reader.store.room(plane_bytes), _LEAST_SPACE)
+    stacked = stack_inputs(
+        arguments.kind, stack.inputs, levels, rule_of(arguments), memory=space, threads=arguments.threads
+    )
+    stack.inputs.clear()
+    return stacked
+
+
+def _write(arguments: argparse.Namespace, reader: InputReader, master: Master) -> tuple[str, ...]:
+    """Write a master; its line of the table."""
+    path = place(arguments.output, arguments.kind, master.exposure.detector.name)
+    write_exposure(
+        master.exposure,
+        path,
+        overwrite=arguments.overwrite,
+        config_text=reader.config.to_toml(),
+        provenance=dict(_provenance(arguments, master)),
+        extra={"NINPUTS": master.number},
+    )
+    return _row(master, path)
+
+
+def _provenance(arguments: argparse.Namespace, master: Master) -> Iterator[tuple[str, str]]:
+    """All that went into a master."""
+    yield "isrcore", importlib.metadata.version("isrcore")
+    yield "combine", arguments.combine
+    yield "sigma", repr(arguments.sigma)
+    yield "weighted", str(arguments.weighted).lower()
+    if arguments.kind == "flat":
+        yield "normalize", arguments.normalize
+        yield "norm", repr(master.norm)
+    for kind in KINDS[arguments.kind].masters:
+        if getattr(arguments, kind):
+            yield kind, str(place(getattr(arguments, kind), kind, master.exposure.detector.name))
+    for number, one in enumerate(master.inputs, 1):
+        yield f"input {number}", one.path
+        yield f"input {number} sha256", one.digest
+        yield f"input {number} scale", repr(one.scale)
+
+
+def _row(master: Master, path: Path) -> tuple[str, ...]:
+    """What the table says of a master."""
+    exposure, good = master.exposure, master.number > 0
+    level = np.median(exposure.image[good]) if good.any() else np.nan
+    noise = np.median(np.sqrt(exposure.variance[good])) if good.any() else np.nan
+    left_out, bad = f"{master.clipped_fraction:.3%}", str(np.count_nonzero(~good))
+    about = exposure.detector.name, str(len(master.inputs)), left_out, f"{level:.4g}", f"{noise:.4g}"
+    return (*about, bad, str(path))

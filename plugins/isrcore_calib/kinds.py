@@ -1,0 +1,35 @@
+"""The kinds of calibration: what each is made from, corrected with, and written as."""
+
+from __future__ import annotations
+
+import attrs
+
+
+@attrs.frozen
+class Kind:
+    """One kind of calibration.
+
+    ``inputs`` are the types of exposures it is made from; with one only, frames that do not say their type
+    are taken to be of it. ``masters`` may be given to correct them, ``required`` must be unless their step is
+    off. ``is_frame`` tells products with pixels from tables, ``one_filter`` that filters must not be mixed.
+    """
+
+    name: str
+    inputs: tuple[str, ...]
+    masters: tuple[str, ...] = ()
+    required: tuple[str, ...] = ()
+    is_frame: bool = True
+    one_filter: bool = False
+
+
+KINDS = {
+    kind.name: kind
+    for kind in (
+        Kind("bias", ("bias",)),
+        Kind("dark", ("dark",), ("bias",), ("bias",)),
+        Kind("flat", ("flat",), ("bias", "dark"), ("bias",), one_filter=True),
+    )
+}
+
+#: The masters that inputs can be corrected with.
+MASTERS = ("bias", "dark", "flat")
