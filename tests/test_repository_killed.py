@@ -1,0 +1,182 @@
+"""Killing ingest, calibrate and run in a repository at any moment: the same command goes on, to the same end.
+
+And several processes that ingest the same files at once lose nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from isrcore import Registry, read_exposure, read_extra
+from isrcore.cli.main import main
+from isrcore_repository.making import make_repository
+from isrcore_repository.rebuild import survey
+from isrcore_repository.repository import EmbeddedRepository
+from isrcore_repository.tables import CalibrationRow, DatasetRow, RawRow
+from isrcore_simulated.night import write_night
+from tests.small_camera import NAMES, REGISTRY, write_raw
+
+#: Seconds in which a command ends here, roughly: moments are drawn from a little more.
+LONGEST_S = {"ingest": 2.5, "calibrate": 3.0, "run": 4.0}
+
+
+@pytest.fixture(scope="module")
+def night(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The practice night."""
+    folder = tmp_path_factory.mktemp("night")
+    write_night(Registry.discover().camera("simulated"), folder)
+    return folder
+
+
+def commands(root: Path, night: Path) -> list[list[str]]:
+    """From raw files to products; without dark, to be done sooner."""
+    return [
+        ["ingest", str(root), str(night), "--copy"],
+        ["calibrate", "bias", str(root)],
+        ["calibrate", "flat", str(root)],
+        ["run", str(root), "--jobs", "2", "-c", "doDark=false"],
+    ]
+
+
+@pytest.fixture(scope="module")
+def undisturbed(night: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A repository in which nothing was killed."""
+    root = tmp_path_factory.mktemp("undisturbed") / "repository"
+    for words in (["init", str(root), "--camera", "simulated"], *commands(root, night)):
+        assert main(words) == 0
+    return root
+
+
+def run_and_kill(words: Sequence[str], after_s: float) -> bool:
+    """Start a command, and kill its process group after some time; whether it was still there."""
+    script = f"import sys; from isrcore.cli.main import main; sys.exit(main({list(words)!r}))"
+    running = subprocess.Popen(
+        [sys.executable, "-c", script],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        assert running.wait(after_s) == 0
+    except subprocess.TimeoutExpired:
+        os.killpg(running.pid, signal.SIGKILL)
+        running.wait()
+        return True
+    return False
+
+
+def assert_nothing_is_half_visible(root: Path) -> None:
+    """Products and calibrations that can be seen are whole, frames that are handed out can be read."""
+    for path in [*root.glob("calib/*/*.fits"), *root.glob("products/*/*.fits")]:
+        if path.name[0] != ".":
+            assert read_exposure(path).facts
+    repository = EmbeddedRepository.open(root)
+    for frame in repository.raw_frames():
+        assert not frame.problem
+        next(iter(repository.plugins.read_raw(frame.path, [frame.detector])))
+    for row in repository.tables.rows(CalibrationRow):
+        assert (root / row.path).stat().st_size == row.size
+
+
+def content(root: Path) -> dict[str, object]:
+    """Pixels, flags, variances and headers of all there is, by path."""
+    found: dict[str, object] = {}
+    for path in [*root.glob("calib/*/*.fits"), *root.glob("products/*/*.fits")]:
+        exposure = read_exposure(path)
+        header = {card: value for card, value in exposure.header.items() if card != "DATE"}
+        extra = read_extra(path, "NINPUTS").tobytes() if "calib" in path.parts else b""
+        found[str(path.relative_to(root))] = (exposure.digest, exposure.facts, header, extra)
+    for path in (root / "raw").rglob("*.fits"):
+        found[str(path.relative_to(root))] = path.read_bytes()
+    return found
+
+
+def kill_many_times(root: Path, night: Path, undisturbed: Path, times: int, seed: int) -> None:
+    """Kill every command some times, look at what is left, and let the same command finish."""
+    moments, killed = random.Random(seed), 0
+    assert main(["init", str(root), "--camera", "simulated"]) == 0
+    steps = commands(root, night)
+    for number, words in enumerate(steps):
+        for _ in range(times * (number + 1) // len(steps) - times * number // len(steps)):
+            killed += run_and_kill(words, moments.uniform(0.3, LONGEST_S[words[0]]))
+            assert_nothing_is_half_visible(root)
+        assert main(words) == 0
+    assert killed
+    assert content(root) == content(undisturbed)
+    assert main(["rebuild", str(root)]) == 0
+    repository = EmbeddedRepository.open(root)
+    tables = (RawRow, CalibrationRow, DatasetRow)
+    rows = {row for kind in tables for row in repository.tables.rows(kind)}
+    assert rows == {*survey(repository).rows}
+
+
+def test_killing_five_times(night: Path, undisturbed: Path, tmp_path: Path) -> None:
+    kill_many_times(tmp_path / "repository", night, undisturbed, 5, seed=5)
+
+
+@pytest.mark.slow
+def test_killing_a_hundred_times(night: Path, undisturbed: Path, tmp_path: Path) -> None:
+    for round_ in range(10):
+        root = tmp_path / f"repository{round_}"
+        kill_many_times(root, night, undisturbed, 10, seed=round_)
+        shutil.rmtree(root)
+
+
+def test_example_a_product_that_is_cut_off_would_be_found(undisturbed: Path, tmp_path: Path) -> None:
+    root = tmp_path / "repository"
+    shutil.copytree(undisturbed, root, symlinks=True)
+    product = next(root.glob("products/*/*.fits"))
+    product.write_bytes(product.read_bytes()[:-2880])
+    with pytest.raises(OSError, match=product.name):
+        assert_nothing_is_half_visible(root)
+
+
+INGEST = """
+import sys
+from pathlib import Path
+from isrcore_repository.ingest import ingest
+from isrcore_repository.repository import EmbeddedRepository
+from tests.small_camera import REGISTRY
+report = ingest(EmbeddedRepository.open(sys.argv[1], REGISTRY), map(Path, sys.argv[2:]))
+assert not report.failed, report
+print(len(report.added) + len(report.known), len(report.conflicts))
+"""
+
+
+def test_three_processes_that_ingest_at_once_lose_nothing(tmp_path: Path) -> None:
+    root = tmp_path / "repository"
+    files = [write_raw(tmp_path / f"{number}.fits", number) for number in range(40)]
+    rivals = [write_raw(tmp_path / f"{number}rival.fits", number, 7) for number in range(3)]
+    make_repository(root, "small")
+    orders = files, files[::-1], [*files[20:], *rivals, *files[:20]]
+    started = [
+        subprocess.Popen(
+            [sys.executable, "-c", INGEST, str(root), *map(str, order)],
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=Path(__file__).parents[1],
+        )
+        for order in orders
+    ]
+    told = [process.communicate()[0].split() for process in started]
+    assert [process.returncode for process in started] == [0, 0, 0]
+    assert [sum(map(int, numbers)) for numbers in told] == [40, 40, 43]
+    repository = EmbeddedRepository.open(root, REGISTRY)
+    frames = repository.raw_frames()
+    assert not [frame.problem for frame in frames if frame.problem]
+    assert {(frame.exposure, frame.detector) for frame in frames} >= {
+        (number, name) for number in range(3, 40) for name in NAMES
+    }
+    assert len({frame.exposure for frame in frames}) == 40
+    assert {*survey(repository).rows} == {*repository.tables.rows(RawRow)}
+    # Each rival was told of by whoever was second.
+    assert sum(int(numbers[1]) for numbers in told) >= 3
