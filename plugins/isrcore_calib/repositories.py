@@ -21,7 +21,15 @@ from typing import Any
 import attrs
 from astropy.time import Time, TimeDelta
 
-from isrcore import CalibrationSearch, Camera, ConfigError, DataRepository, RawFrame, VisitInfo
+from isrcore import (
+    CalibrationSearch,
+    Camera,
+    ConfigError,
+    DataRepository,
+    RawFrame,
+    VisitInfo,
+    default_config,
+)
 from isrcore_calib.faults import MasterError
 from isrcore_calib.kinds import KINDS, MASTERS
 
@@ -154,6 +162,13 @@ class _Batch:
                 text = _as_pattern(kind, self.detectors, found)
                 if text:
                     yield kind, text
+                elif self._is_usual(kind):
+                    _log.warning("the repository has no %s: inputs are not corrected with one", kind)
+
+    def _is_usual(self, kind: str) -> bool:
+        """Whether frames of the camera are corrected with a kind of master unless somebody says otherwise."""
+        config = default_config(self.arguments.registry, self.repository.camera)
+        return bool(getattr(config, f"do{kind.capitalize()}", True))
 
     def _search(self, kind: str, detector: str) -> CalibrationSearch:
         """The master for one detector, by the frame in the middle."""
@@ -195,7 +210,6 @@ def _as_pattern(kind: str, detectors: Sequence[str], found: Sequence[Calibration
     """
     missing = [search for search in found if search.chosen is None]
     if len(missing) == len(found) and not any(search.rejected for search in found):
-        _log.warning("the repository has no %s: inputs are not corrected with one", kind)
         return ""
     if missing:
         raise MasterError("\n".join(search.explain() for search in missing))

@@ -29,6 +29,9 @@ from isrcore_repository.tables import CalibrationRow
 #: What the name of a certificate ends in, after the name of its calibration.
 ENDING = ".toml"
 
+#: Kinds that depend on the filter of the light; the filter that a bias was taken through says nothing.
+BY_FILTER = frozenset({"flat", "fringe", "fringes", "illumination", "illumMaskedImage", "filterTransmission"})
+
 _NUMBERS = ("exposure_s", "dark_s")
 _REMEDY = "isr certify REPO FILE --from DATE --to DATE"
 
@@ -48,7 +51,7 @@ def certify(root: Path, path: Path, first: Time | None, last: Time | None, **abo
         path=str(path.relative_to(root)),
         kind=kind,
         detector=detector,
-        filter=about.get("filter", visit.filter if kind in _BY_FILTER else ""),
+        filter=about.get("filter", visit.filter if kind in BY_FILTER else ""),
         first=_text(first),
         last=_text(last),
         middle=_text(visit.date),
@@ -63,12 +66,6 @@ def certify(root: Path, path: Path, first: Time | None, last: Time | None, **abo
     del stored["path"]
     FolderRepository(root).put(stored, row.path)
     return row
-
-
-#: Kinds that depend on the filter of the light; the filter that a bias was taken through says nothing.
-_BY_FILTER = frozenset(
-    {"flat", "fringe", "fringes", "illumination", "illumMaskedImage", "filterTransmission"}
-)
 
 
 def adopt(root: Path, path: Path, **about: str) -> Path:

@@ -23,7 +23,7 @@ from isrcore import (
     read_exposure,
 )
 from isrcore_repository import layout
-from isrcore_repository.certificates import adopt, certify, is_certified
+from isrcore_repository.certificates import BY_FILTER, adopt, certify, is_certified
 from isrcore_repository.search import search
 from isrcore_repository.tables import CalibrationRow, DatasetRow, RawRow, Tables
 
@@ -137,7 +137,8 @@ class EmbeddedRepository:
     def calibration_path(self, kind: str, detector: str, frames: Collection[RawFrame], ending: str) -> Path:
         """Where a new calibration goes: named by the first night of its frames, and their filter."""
         night = min((frame.night for frame in frames), default="")
-        name = layout.calibration_name(kind, night, detector, {frame.filter for frame in frames})
+        filters = {frame.filter for frame in frames} if kind in BY_FILTER else set()
+        name = layout.calibration_name(kind, night, detector, filters)
         return self._place(name + ending)
 
     def certify(self, path: Path, first: Time | None, last: Time | None, **about: str) -> None:
