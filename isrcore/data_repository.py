@@ -57,10 +57,10 @@ class CalibrationSearch:
 
     def explain(self) -> str:
         """Every candidate in a line of its own, under one that says what was found."""
-        found = f"{self.kind}: {self.chosen}" if self.chosen else f"{self.kind}: the repository has none"
-        head = f"{found} ({self.reason})" if self.chosen and self.reason else found
+        nothing = "the repository has none that suits" if self.rejected else "the repository has none"
+        found = f"{self.chosen} ({self.reason})" if self.reason else str(self.chosen)
         lines = (f"  {name}: {why}" for name, why in self.rejected)
-        return "\n".join([head if self.chosen or self.rejected else f"{head}, of any detector", *lines])
+        return "\n".join([f"{self.kind}: {found if self.chosen else nothing}", *lines])
 
 
 @runtime_checkable

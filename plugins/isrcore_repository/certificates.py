@@ -24,7 +24,7 @@ from isrcore import (
 )
 from isrcore_repository import layout
 from isrcore_repository.copying import copy_whole
-from isrcore_repository.tables import CalibrationRow
+from isrcore_repository.tables import CalibrationRow, as_text
 
 #: What the name of a certificate ends in, after the name of its calibration.
 ENDING = ".toml"
@@ -52,12 +52,12 @@ def certify(root: Path, path: Path, first: Time | None, last: Time | None, **abo
         kind=kind,
         detector=detector,
         filter=about.get("filter", visit.filter if kind in BY_FILTER else ""),
-        first=_text(first),
-        last=_text(last),
-        middle=_text(visit.date),
+        first=as_text(first) or None,
+        last=as_text(last) or None,
+        middle=as_text(visit.date) or None,
         exposure_s=_number(visit.exposure_s),
         dark_s=_number(visit.dark_s),
-        made=str(Time.now().utc.isot),
+        made=as_text(Time.now()),
         size=path.stat().st_size,
         sha256=_sha256(path),
         identity=about.get("identity", ""),
@@ -124,11 +124,6 @@ def _described(path: Path, about: dict[str, str]) -> tuple[str, str, VisitInfo]:
     if not kind:
         raise RepositoryError(f"{str(path)!r} does not say what kind of calibration it is; say --kind")
     return kind, detector, visit
-
-
-def _text(date: Time | None) -> str | None:
-    """A date as ISO 8601 in UTC."""
-    return None if date is None else str(date.utc.isot)
 
 
 def _number(value: float) -> float | None:

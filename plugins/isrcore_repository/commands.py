@@ -187,4 +187,4 @@ def _moment(text: str | None, days: int) -> Time | None:
 
 def _range(first: str | None, last: str | None) -> str:
     """A range of validity in words."""
-    return f"from {first or 'ever'} to {last or 'ever'}"
+    return f"from {(first or 'ever')[:19]} to {(last or 'ever')[:19]}"

@@ -19,7 +19,7 @@ from isrcore import Camera, RawError, RawListing, RegistryError
 from isrcore_repository import layout
 from isrcore_repository.copying import copy_whole
 from isrcore_repository.repository import EmbeddedRepository
-from isrcore_repository.tables import RawRow, Writer
+from isrcore_repository.tables import RawRow, Writer, as_text
 
 # Files whose rows are written in one transaction: of forty CCDs each, in a few milliseconds.
 _BATCH = 32
@@ -194,7 +194,7 @@ def rows_of(root: Path, name: str, listing: RawListing, exposure: int, night: st
         "object_name": visit.object_name,
         "exposure_s": None if math.isnan(visit.exposure_s) else visit.exposure_s,
         "dark_s": None if math.isnan(visit.dark_s) else visit.dark_s,
-        "date": "" if visit.date is None else str(visit.date.utc.isot),
+        "date": as_text(visit.date),
     }
     return tuple(RawRow(detector=detector, **shared) for detector in sorted(listing.detectors))
 

@@ -42,4 +42,5 @@ def _frame_rows(repository: EmbeddedRepository, frames: list[RawFrame]) -> Itera
 
 
 def _calibration_row(row: CalibrationRow) -> tuple[str, ...]:
-    return row.kind, row.detector, row.filter, row.first or "", row.last or "", row.path
+    limits = (row.first or "")[:19], (row.last or "")[:19]
+    return row.kind, row.detector, row.filter, *limits, row.path

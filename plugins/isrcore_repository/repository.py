@@ -24,7 +24,7 @@ from isrcore import (
 )
 from isrcore_repository import layout
 from isrcore_repository.certificates import BY_FILTER, adopt, certify, is_certified
-from isrcore_repository.search import search
+from isrcore_repository.search import Wanted, search
 from isrcore_repository.tables import CalibrationRow, DatasetRow, RawRow, Tables
 
 #: Versions of the layout that this program understands.
@@ -126,13 +126,10 @@ class EmbeddedRepository:
         self, wanted: Mapping[str, Collection[str]], detector: str, visit: VisitInfo
     ) -> tuple[CalibrationSearch, ...]:
         """The calibrations for a detector of an exposure, see `DataRepository.find_calibrations`."""
-        names = frozenset[str]().union(*wanted.values())
-        rows = self.tables.rows(CalibrationRow, kind=names, detector=[detector])
-        camera = self.plugins.camera(self.camera)
-        return tuple(
-            search(self.root, rows, kind, datasets, camera, detector, visit)
-            for kind, datasets in wanted.items()
-        )
+        every = frozenset[str]().union(*wanted.values())
+        rows = self.tables.rows(CalibrationRow, kind=every, detector=[detector])
+        about = Wanted.of(self.plugins.camera(self.camera), detector, visit)
+        return tuple(search(self.root, rows, kind, names, about) for kind, names in wanted.items())
 
     def calibration_path(self, kind: str, detector: str, frames: Collection[RawFrame], ending: str) -> Path:
         """Where a new calibration goes: named by the first night of its frames, and their filter."""

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import attrs
+from astropy.time import Time
 
 from isrcore import RepositoryError
 
@@ -91,6 +92,14 @@ class DatasetRow:
     path: str
     type: str
     data_id: str
+
+
+def as_text(date: Time | None) -> str:
+    """A date as ISO 8601 in UTC, to the nanosecond: such texts are in order of time. Empty for none."""
+    if date is None:
+        return ""
+    utc = Time(date.utc, precision=9)
+    return str(utc.isot)
 
 
 Row = RawRow | CalibrationRow | DatasetRow
