@@ -304,6 +304,14 @@ def test_a_range_that_is_empty_is_refused(isr, calibrated):
     assert (status, "is no date" in err) == (2, True)
 
 
+def test_another_validity_does_not_change_what_a_master_is_made_of(isr, calibrated):
+    for name in ("sim0", "sim1"):
+        path = calibrated / "calib" / "bias" / f"2020-01-01_{name}.fits"
+        assert isr("certify", calibrated, path, "--to", "2020-12-31")[0] == 0
+    assert "made before of the same frames" in isr("calibrate", "bias", calibrated)[1]
+    assert isr("list", calibrated, "--type", "bias")[1].count("2021-01-01T00:00:00") == 2
+
+
 def test_validity_survives_a_rebuild(isr, started):
     isr("calibrate", "bias", started, "--valid-days", "3")
     before = isr("list", started, "--type", "bias")[1]

@@ -62,6 +62,9 @@ def certify(root: Path, path: Path, first: Time | None, last: Time | None, **abo
         sha256=_sha256(path),
         identity=about.get("identity", ""),
     )
+    if not row.identity and is_certified(root, path):
+        # Another validity does not change what a master was made of.
+        row = attrs.evolve(row, identity=read_certificate(root, path).identity)
     stored = {name: "" if value is None else str(value) for name, value in attrs.asdict(row).items()}
     del stored["path"]
     FolderRepository(root).put(stored, row.path)
