@@ -6,7 +6,7 @@ import argparse
 import os
 import re
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +14,13 @@ from rich.console import Console
 from rich.progress import track
 
 from isrcore import ConfigError, check_writable, expand_paths, hookimpl
-from isrcore_calib import frames
+from isrcore_calib import frames, gain
 from isrcore_calib.faults import MasterError
 from isrcore_calib.inputs import InputReader
 from isrcore_calib.kinds import KINDS, MASTERS
 from isrcore_calib.places import folder_of, is_file, place
 from isrcore_calib.rules import METHODS
-from isrcore_calib.table import show
+from isrcore_calib.table import Rows, show
 
 _ABOUT = """Make a master bias, dark or flat from raw frames. Every input is corrected (overscan, saturation,
 assembly, variance; darks and flats also for bias, flats for dark if one is given), then the inputs are
@@ -138,14 +138,22 @@ def make_calibrations(arguments: argparse.Namespace, files: list[Path]) -> int:
     ``arguments`` are those of `isr_commands` except ``files``. Returns the exit status.
     """
     check_arguments(arguments)
-    folder = folder_of(arguments.output)
+    folder = folder_of(arguments.output, arguments.kind)
     with tempfile.TemporaryDirectory(prefix=".isr-calibrate-", dir=folder) as temporary:
         reader = InputReader(arguments, Path(temporary), _check_place)
         for path in _with_progress(arguments, files):
             reader.read(path)
-        rows = frames.make_frames(arguments, reader, Path(temporary))
-    show(frames.COLUMNS, rows)
+        columns, make = _MAKERS[arguments.kind]
+        rows = make(arguments, reader, Path(temporary))
+    show(columns, rows)
     return 0
+
+
+#: How each kind is made of corrected inputs, and the columns of what is told of it.
+_MAKERS: dict[str, tuple[tuple[str, ...], Callable[[argparse.Namespace, InputReader, Path], Rows]]] = {
+    **dict.fromkeys(("bias", "dark", "flat"), (frames.COLUMNS, frames.make_frames)),
+    "gain": (gain.COLUMNS, gain.make_gains),
+}
 
 
 def _with_progress(arguments: argparse.Namespace, paths: list[Path]) -> Iterable[Path]:
@@ -178,7 +186,8 @@ def _faults(arguments: argparse.Namespace) -> Iterator[str]:
 def _check_place(arguments: argparse.Namespace, detector: str, others: Iterable[str]) -> None:
     """Refuse a master that could not be written, before its inputs are corrected."""
     names = ", ".join([*others, detector])
-    if names != detector and is_file(arguments.output):
+    is_joint = KINDS[arguments.kind].output == "joint"
+    if names != detector and is_file(arguments.output) and not is_joint:
         raise MasterError(
             f"{arguments.output!r} is one file, but there are detectors {names}"
             "\n  name a folder, put {detector} into the name, or choose one with --detectors"

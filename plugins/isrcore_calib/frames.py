@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import importlib.metadata
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,7 +12,6 @@ import numpy as np
 from isrcore import write_exposure
 from isrcore_calib.combination import Combined
 from isrcore_calib.inputs import InputReader, Stack
-from isrcore_calib.kinds import KINDS
 from isrcore_calib.master import (
     Master,
     Stacked,
@@ -23,6 +21,7 @@ from isrcore_calib.master import (
     stack_inputs,
 )
 from isrcore_calib.places import place
+from isrcore_calib.provenance import provenance_of
 from isrcore_calib.rules import Rule
 from isrcore_calib.table import Rows
 
@@ -119,19 +118,15 @@ def _write(arguments: argparse.Namespace, reader: InputReader, master: Master) -
 
 def _provenance(arguments: argparse.Namespace, master: Master) -> Iterator[tuple[str, str]]:
     """All that went into a master."""
-    yield "isrcore", importlib.metadata.version("isrcore")
+    used = {one.path: one.digest for one in master.inputs}
+    yield from provenance_of(arguments, master.exposure.detector.name, used)
     yield "combine", arguments.combine
     yield "sigma", repr(arguments.sigma)
     yield "weighted", str(arguments.weighted).lower()
     if arguments.kind == "flat":
         yield "normalize", arguments.normalize
         yield "norm", repr(master.norm)
-    for kind in KINDS[arguments.kind].masters:
-        if getattr(arguments, kind):
-            yield kind, str(place(getattr(arguments, kind), kind, master.exposure.detector.name))
     for number, one in enumerate(master.inputs, 1):
-        yield f"input {number}", one.path
-        yield f"input {number} sha256", one.digest
         yield f"input {number} scale", repr(one.scale)
 
 

@@ -109,8 +109,10 @@ class InputReader:
     def _type_of(self, path: Path, raw: Exposure) -> str:
         """What an input is. Raises `MasterError` when that must be known and the frame does not say."""
         told, wanted = raw.visit.observation_type, self.kind.inputs
-        if told in wanted:
-            return told
+        # Observatories qualify their types: "sky,flat", "dome flat".
+        fitting = [one for one in wanted if one in told]
+        if fitting:
+            return fitting[0]
         if len(wanted) > 1:
             raise MasterError(
                 f"{str(path)!r} says it is a {told or 'frame of no type'!r}; {self.kind.name} is made from "
