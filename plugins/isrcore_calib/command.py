@@ -14,7 +14,8 @@ from rich.console import Console
 from rich.progress import track
 
 from isrcore import ConfigError, check_writable, expand_paths, hookimpl
-from isrcore_calib import frames, gain
+from isrcore_calib import defects, frames, gain
+from isrcore_calib.bad_pixels import Bounds
 from isrcore_calib.faults import MasterError
 from isrcore_calib.inputs import InputReader
 from isrcore_calib.kinds import KINDS, MASTERS
@@ -64,6 +65,7 @@ def isr_commands(subcommands: Any) -> None:
     parser.add_argument("files", nargs="+", metavar="FILE", help="raw FITS files, or quoted patterns of them")
     _add_options(parser)
     _add_combining(parser.add_argument_group("combining"))
+    _add_bounds(parser.add_argument_group("defects", "How far off is bad."))
     parser.set_defaults(function=calibrate)
 
 
@@ -99,6 +101,19 @@ def _add_combining(group: Any) -> None:
                        "the masters (default: 1GB)")  # fmt: skip
     group.add_argument("--threads", type=_parse_count, default=min(_cores(), _MOST_THREADS), metavar="N",
                        help=f"threads that combine (default: cores, at most {_MOST_THREADS})")  # fmt: skip
+
+
+def _add_bounds(group: Any) -> None:
+    """What is a defect."""
+    usual = Bounds()
+    group.add_argument("--response", type=float, default=usual.response, metavar="FRACTION",
+                       help="pixels of flats that differ by more from those around them "
+                       f"(default: {usual.response:g})")  # fmt: skip
+    group.add_argument("--column", type=float, default=usual.column, metavar="FRACTION",
+                       help="columns of flats, 16 pixels or longer, whose median differs by more "
+                       f"(default: {usual.column:g})")  # fmt: skip
+    group.add_argument("--hot", type=float, default=usual.rate, metavar="RATE",
+                       help=f"pixels of darks with more, electron/s (default: {usual.rate:g})")  # fmt: skip
 
 
 def _cores() -> int:
@@ -152,6 +167,7 @@ def make_calibrations(arguments: argparse.Namespace, files: list[Path]) -> int:
 #: How each kind is made of corrected inputs, and the columns of what is told of it.
 _MAKERS: dict[str, tuple[tuple[str, ...], Callable[[argparse.Namespace, InputReader, Path], Rows]]] = {
     **dict.fromkeys(("bias", "dark", "flat"), (frames.COLUMNS, frames.make_frames)),
+    "defects": (defects.COLUMNS, defects.make_defects),
     "gain": (gain.COLUMNS, gain.make_gains),
 }
 
@@ -175,6 +191,9 @@ def _faults(arguments: argparse.Namespace) -> Iterator[str]:
     for given in MASTERS:
         if getattr(arguments, given) and given not in kind.masters:
             yield f"--{given}: a master {kind.name} is not corrected with a {given}; leave it out"
+    for option in ("response", "column", "hot"):
+        if not getattr(arguments, option) > 0:
+            yield f"--{option} {getattr(arguments, option)}: it must be more than 0"
     if not arguments.sigma > 0:
         yield f"--sigma {arguments.sigma}: it must be more than 0"
     if arguments.weighted and arguments.combine == "median":
@@ -185,6 +204,7 @@ def _faults(arguments: argparse.Namespace) -> Iterator[str]:
 
 def _check_place(arguments: argparse.Namespace, detector: str, others: Iterable[str]) -> None:
     """Refuse a master that could not be written, before its inputs are corrected."""
+    target = place(arguments.output, arguments.kind, detector)
     names = ", ".join([*others, detector])
     is_joint = KINDS[arguments.kind].output == "joint"
     if names != detector and is_file(arguments.output) and not is_joint:
@@ -192,4 +212,4 @@ def _check_place(arguments: argparse.Namespace, detector: str, others: Iterable[
             f"{arguments.output!r} is one file, but there are detectors {names}"
             "\n  name a folder, put {detector} into the name, or choose one with --detectors"
         )
-    check_writable(place(arguments.output, arguments.kind, detector), overwrite=arguments.overwrite)
+    check_writable(target, overwrite=arguments.overwrite)

@@ -9,7 +9,7 @@ from pathlib import Path
 import attrs
 import numpy as np
 
-from isrcore import write_exposure
+from isrcore import Detector, write_exposure
 from isrcore_calib.combination import Combined
 from isrcore_calib.inputs import InputReader, Stack
 from isrcore_calib.master import (
@@ -89,12 +89,16 @@ def _make_one(arguments: argparse.Namespace, reader: InputReader, stack: Stack) 
     )
 
 
+def space_for(reader: InputReader, detector: Detector) -> int:
+    """Bytes of memory that are left for combining frames of a detector."""
+    return max(reader.store.room(4 * detector.shape[0] * detector.shape[1]), _LEAST_SPACE)
+
+
 def _combine(
     arguments: argparse.Namespace, reader: InputReader, stack: Stack, levels: dict[str, float]
 ) -> Stacked:
     """Combine one detector's inputs, in the memory that is left, and let go of them."""
-    plane_bytes = 4 * stack.detector.shape[0] * stack.detector.shape[1]
-    space = max(reader.store.room(plane_bytes), _LEAST_SPACE)
+    space = space_for(reader, stack.detector)
     stacked = stack_inputs(
         arguments.kind, stack.inputs, levels, rule_of(arguments), memory=space, threads=arguments.threads
     )

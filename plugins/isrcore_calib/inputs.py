@@ -131,7 +131,8 @@ class InputReader:
         if self.kind.name == "bias":
             remove_shot_noise(exposure)
         planes = planes_of(exposure, self.config)
-        level = measure_level(planes, str(path)) if self.kind.name == "flat" else 1.0
+        is_scaled = told == "flat" and self.kind.name in ("flat", "defects")
+        level = measure_level(planes, str(path)) if is_scaled else 1.0
         frame = self.store.keep(planes)
         stack = self.stacks.setdefault(name, Stack(exposure.detector))
         stack.inputs.append(Input(str(path), digest, raw.visit, frame, level, told))
