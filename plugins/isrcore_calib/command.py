@@ -21,6 +21,7 @@ from isrcore_calib.inputs import InputReader
 from isrcore_calib.kinds import KINDS, MASTERS
 from isrcore_calib.places import folder_of, is_file, place
 from isrcore_calib.rules import METHODS
+from isrcore_calib.sky import SkyOptions
 from isrcore_calib.table import Rows, show
 
 _ABOUT = """Make a master bias, dark or flat from raw frames. Every input is corrected (overscan, saturation,
@@ -65,6 +66,7 @@ def isr_commands(subcommands: Any) -> None:
     parser.add_argument("files", nargs="+", metavar="FILE", help="raw FITS files, or quoted patterns of them")
     _add_options(parser)
     _add_combining(parser.add_argument_group("combining"))
+    _add_sky(parser.add_argument_group("fringes"))
     _add_bounds(parser.add_argument_group("defects", "How far off is bad."))
     parser.set_defaults(function=calibrate)
 
@@ -101,6 +103,17 @@ def _add_combining(group: Any) -> None:
                        "the masters (default: 1GB)")  # fmt: skip
     group.add_argument("--threads", type=_parse_count, default=min(_cores(), _MOST_THREADS), metavar="N",
                        help=f"threads that combine (default: cores, at most {_MOST_THREADS})")  # fmt: skip
+
+
+def _add_sky(group: Any) -> None:
+    """How sky and sources are told apart from fringes."""
+    usual = SkyOptions()
+    group.add_argument("--box", type=_parse_count, default=usual.box, metavar="PIXELS",
+                       help="size of boxes whose medians are the sky, larger than fringes are wide "
+                       f"(default: {usual.box})")  # fmt: skip
+    group.add_argument("--source-sigma", type=float, default=usual.num_sigma, metavar="SIGMA",
+                       help="mask what is brighter in smoothed frames "
+                       f"(default: {usual.num_sigma:g})")  # fmt: skip
 
 
 def _add_bounds(group: Any) -> None:
@@ -166,7 +179,7 @@ def make_calibrations(arguments: argparse.Namespace, files: list[Path]) -> int:
 
 #: How each kind is made of corrected inputs, and the columns of what is told of it.
 _MAKERS: dict[str, tuple[tuple[str, ...], Callable[[argparse.Namespace, InputReader, Path], Rows]]] = {
-    **dict.fromkeys(("bias", "dark", "flat"), (frames.COLUMNS, frames.make_frames)),
+    **dict.fromkeys(("bias", "dark", "flat", "fringe"), (frames.COLUMNS, frames.make_frames)),
     "defects": (defects.COLUMNS, defects.make_defects),
     "gain": (gain.COLUMNS, gain.make_gains),
 }
@@ -191,9 +204,9 @@ def _faults(arguments: argparse.Namespace) -> Iterator[str]:
     for given in MASTERS:
         if getattr(arguments, given) and given not in kind.masters:
             yield f"--{given}: a master {kind.name} is not corrected with a {given}; leave it out"
-    for option in ("response", "column", "hot"):
+    for option in ("response", "column", "hot", "source_sigma"):
         if not getattr(arguments, option) > 0:
-            yield f"--{option} {getattr(arguments, option)}: it must be more than 0"
+            yield f"--{option.replace('_', '-')} {getattr(arguments, option)}: it must be more than 0"
     if not arguments.sigma > 0:
         yield f"--sigma {arguments.sigma}: it must be more than 0"
     if arguments.weighted and arguments.combine == "median":

@@ -130,6 +130,9 @@ def _provenance(arguments: argparse.Namespace, master: Master) -> Iterator[tuple
     if arguments.kind == "flat":
         yield "normalize", arguments.normalize
         yield "norm", repr(master.norm)
+    if arguments.kind == "fringe":
+        yield "box", repr(arguments.box)
+        yield "source sigma", repr(arguments.source_sigma)
     for number, one in enumerate(master.inputs, 1):
         yield f"input {number} scale", repr(one.scale)
 

@@ -17,6 +17,7 @@ from isrcore_calib.faults import MasterError
 from isrcore_calib.kinds import KINDS, MASTERS
 from isrcore_calib.master import Input, measure_level
 from isrcore_calib.places import place
+from isrcore_calib.sky import SkyOptions, remove_sky
 from isrcore_calib.store import Store
 
 _log = logging.getLogger("isrcore.calibrate")
@@ -133,6 +134,8 @@ class InputReader:
         planes = planes_of(exposure, self.config)
         is_scaled = told == "flat" and self.kind.name in ("flat", "defects")
         level = measure_level(planes, str(path)) if is_scaled else 1.0
+        if self.kind.name == "fringe":
+            level = remove_sky(planes, SkyOptions(self.arguments.box, self.arguments.source_sigma), str(path))
         frame = self.store.keep(planes)
         stack = self.stacks.setdefault(name, Stack(exposure.detector))
         stack.inputs.append(Input(str(path), digest, raw.visit, frame, level, told))

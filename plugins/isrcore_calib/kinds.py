@@ -29,6 +29,7 @@ KINDS = {
         Kind("bias", ("bias",)),
         Kind("dark", ("dark",), ("bias",), ("bias",)),
         Kind("flat", ("flat",), ("bias", "dark"), ("bias",), one_filter=True),
+        Kind("fringe", ("science",), ("bias", "dark", "flat"), ("bias", "flat"), one_filter=True),
         Kind("defects", ("flat", "dark"), ("bias",), output="table"),
         Kind("gain", ("flat", "bias"), output="joint"),
     )
