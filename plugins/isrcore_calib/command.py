@@ -16,6 +16,7 @@ from rich.progress import track
 from isrcore import ConfigError, check_writable, expand_paths, hookimpl
 from isrcore_calib import defects, frames, gain
 from isrcore_calib.bad_pixels import Bounds
+from isrcore_calib.compare_command import add_compare
 from isrcore_calib.faults import MasterError
 from isrcore_calib.inputs import InputReader
 from isrcore_calib.kinds import KINDS, MASTERS
@@ -54,7 +55,7 @@ _MOST_THREADS = 4
 
 @hookimpl
 def isr_commands(subcommands: Any) -> None:
-    """Add ``calibrate``."""
+    """Add ``calibrate`` and ``compare-calibs``."""
     parser = subcommands.add_parser(
         "calibrate",
         help="make a master bias, dark or flat from raw frames",
@@ -69,6 +70,7 @@ def isr_commands(subcommands: Any) -> None:
     _add_sky(parser.add_argument_group("fringes"))
     _add_bounds(parser.add_argument_group("defects", "How far off is bad."))
     parser.set_defaults(function=calibrate)
+    add_compare(subcommands)
 
 
 def _add_options(parser: argparse.ArgumentParser) -> None:
