@@ -67,6 +67,15 @@ class Frame:
         typical = self.typical_variance * scale * scale
         return attrs.evolve(self, scale=self.scale * scale, typical_variance=typical)
 
+    def image(self) -> Float32:
+        """The whole scaled image, shape (ny, nx)."""
+        number = self.shape[0] * self.shape[1]
+        if isinstance(self.planes, Path):
+            image = np.fromfile(self.planes, np.float32, number).reshape(self.shape)
+        else:
+            image = self.planes[0]
+        return np.asarray(image * np.float32(self.scale))
+
     def read(self, rows: slice) -> Float32:
         """Image and variance of rows, before scaling, shape (2, rows * nx)."""
         if not isinstance(self.planes, Path):

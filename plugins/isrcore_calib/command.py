@@ -6,7 +6,7 @@ import argparse
 import os
 import re
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +14,16 @@ from rich.console import Console
 from rich.progress import track
 
 from isrcore import ConfigError, check_writable, expand_paths, hookimpl
-from isrcore_calib import frames, repositories
+from isrcore_calib import defects, frames, gain, repositories
+from isrcore_calib.bad_pixels import Bounds
+from isrcore_calib.compare_command import add_compare
 from isrcore_calib.faults import MasterError
 from isrcore_calib.inputs import InputReader
 from isrcore_calib.kinds import KINDS, MASTERS
 from isrcore_calib.places import folder_of, is_file, place
 from isrcore_calib.rules import METHODS
-from isrcore_calib.table import show
+from isrcore_calib.sky import SkyOptions
+from isrcore_calib.table import Rows, show
 
 _ABOUT = """Make a master bias, dark or flat from raw frames. Every input is corrected (overscan, saturation,
 assembly, variance; darks and flats also for bias, flats for dark if one is given), then the inputs are
@@ -52,7 +55,7 @@ _MOST_THREADS = 4
 
 @hookimpl
 def isr_commands(subcommands: Any) -> None:
-    """Add ``calibrate``."""
+    """Add ``calibrate`` and ``compare-calibs``."""
     parser = subcommands.add_parser(
         "calibrate",
         help="make a master bias, dark or flat from raw frames",
@@ -66,7 +69,10 @@ def isr_commands(subcommands: Any) -> None:
     repositories.add_options(parser.add_argument_group("frames of a repository"))
     _add_options(parser)
     _add_combining(parser.add_argument_group("combining"))
+    _add_sky(parser.add_argument_group("fringes"))
+    _add_bounds(parser.add_argument_group("defects", "How far off is bad."))
     parser.set_defaults(function=calibrate)
+    add_compare(subcommands)
 
 
 def _add_options(parser: argparse.ArgumentParser) -> None:
@@ -102,6 +108,30 @@ def _add_combining(group: Any) -> None:
                        "the masters (default: 1GB)")  # fmt: skip
     group.add_argument("--threads", type=_parse_count, default=min(_cores(), _MOST_THREADS), metavar="N",
                        help=f"threads that combine (default: cores, at most {_MOST_THREADS})")  # fmt: skip
+
+
+def _add_sky(group: Any) -> None:
+    """How sky and sources are told apart from fringes."""
+    usual = SkyOptions()
+    group.add_argument("--box", type=_parse_count, default=usual.box, metavar="PIXELS",
+                       help="size of boxes whose medians are the sky, larger than fringes are wide "
+                       f"(default: {usual.box})")  # fmt: skip
+    group.add_argument("--source-sigma", type=float, default=usual.num_sigma, metavar="SIGMA",
+                       help="mask what is brighter in smoothed frames "
+                       f"(default: {usual.num_sigma:g})")  # fmt: skip
+
+
+def _add_bounds(group: Any) -> None:
+    """What is a defect."""
+    usual = Bounds()
+    group.add_argument("--response", type=float, default=usual.response, metavar="FRACTION",
+                       help="pixels of flats that differ by more from those around them "
+                       f"(default: {usual.response:g})")  # fmt: skip
+    group.add_argument("--column", type=float, default=usual.column, metavar="FRACTION",
+                       help="columns of flats, 16 pixels or longer, whose median differs by more "
+                       f"(default: {usual.column:g})")  # fmt: skip
+    group.add_argument("--hot", type=float, default=usual.rate, metavar="RATE",
+                       help=f"pixels of darks with more, electron/s (default: {usual.rate:g})")  # fmt: skip
 
 
 def _cores() -> int:
@@ -144,14 +174,23 @@ def make_calibrations(arguments: argparse.Namespace, files: list[Path]) -> int:
     ``arguments`` are those of `isr_commands` except ``files``. Returns the exit status.
     """
     check_arguments(arguments)
-    folder = folder_of(arguments.output)
+    folder = folder_of(arguments.output, arguments.kind)
     with tempfile.TemporaryDirectory(prefix=".isr-calibrate-", dir=folder) as temporary:
         reader = InputReader(arguments, Path(temporary), _check_place)
         for path in _with_progress(arguments, files):
             reader.read(path)
-        rows = frames.make_frames(arguments, reader, Path(temporary))
-    show(frames.COLUMNS, rows)
+        columns, make = _MAKERS[arguments.kind]
+        rows = make(arguments, reader, Path(temporary))
+    show(columns, rows)
     return 0
+
+
+#: How each kind is made of corrected inputs, and the columns of what is told of it.
+_MAKERS: dict[str, tuple[tuple[str, ...], Callable[[argparse.Namespace, InputReader, Path], Rows]]] = {
+    **dict.fromkeys(("bias", "dark", "flat", "fringe"), (frames.COLUMNS, frames.make_frames)),
+    "defects": (defects.COLUMNS, defects.make_defects),
+    "gain": (gain.COLUMNS, gain.make_gains),
+}
 
 
 def _with_progress(arguments: argparse.Namespace, paths: list[Path]) -> Iterable[Path]:
@@ -175,6 +214,9 @@ def _faults(arguments: argparse.Namespace) -> Iterator[str]:
             yield f"--{given}: a master {kind.name} is not corrected with a {given}; leave it out"
     if arguments.output is None:
         yield "say where the masters go: -o MASTER"
+    for option in ("response", "column", "hot", "source_sigma"):
+        if not getattr(arguments, option) > 0:
+            yield f"--{option.replace('_', '-')} {getattr(arguments, option)}: it must be more than 0"
     if not arguments.sigma > 0:
         yield f"--sigma {arguments.sigma}: it must be more than 0"
     if arguments.weighted and arguments.combine == "median":
@@ -185,10 +227,12 @@ def _faults(arguments: argparse.Namespace) -> Iterator[str]:
 
 def _check_place(arguments: argparse.Namespace, detector: str, others: Iterable[str]) -> None:
     """Refuse a master that could not be written, before its inputs are corrected."""
+    target = place(arguments.output, arguments.kind, detector)
     names = ", ".join([*others, detector])
-    if names != detector and is_file(arguments.output):
+    is_joint = KINDS[arguments.kind].output == "joint"
+    if names != detector and is_file(arguments.output) and not is_joint:
         raise MasterError(
             f"{arguments.output!r} is one file, but there are detectors {names}"
             "\n  name a folder, put {detector} into the name, or choose one with --detectors"
         )
-    check_writable(place(arguments.output, arguments.kind, detector), overwrite=arguments.overwrite)
+    check_writable(target, overwrite=arguments.overwrite)

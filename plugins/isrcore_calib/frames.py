@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import importlib.metadata
 from collections.abc import Iterator
 from pathlib import Path
 
 import attrs
 import numpy as np
 
-from isrcore import write_exposure
+from isrcore import Detector, write_exposure
 from isrcore_calib.combination import Combined
 from isrcore_calib.inputs import InputReader, Stack
-from isrcore_calib.kinds import KINDS
 from isrcore_calib.master import (
     Master,
     Stacked,
@@ -23,6 +21,7 @@ from isrcore_calib.master import (
     stack_inputs,
 )
 from isrcore_calib.places import place
+from isrcore_calib.provenance import provenance_of
 from isrcore_calib.rules import Rule
 from isrcore_calib.table import Rows
 
@@ -90,12 +89,16 @@ def _make_one(arguments: argparse.Namespace, reader: InputReader, stack: Stack) 
     )
 
 
+def space_for(reader: InputReader, detector: Detector) -> int:
+    """Bytes of memory that are left for combining frames of a detector."""
+    return max(reader.store.room(4 * detector.shape[0] * detector.shape[1]), _LEAST_SPACE)
+
+
 def _combine(
     arguments: argparse.Namespace, reader: InputReader, stack: Stack, levels: dict[str, float]
 ) -> Stacked:
     """Combine one detector's inputs, in the memory that is left, and let go of them."""
-    plane_bytes = 4 * stack.detector.shape[0] * stack.detector.shape[1]
-    space = max(reader.store.room(plane_bytes), _LEAST_SPACE)
+    space = space_for(reader, stack.detector)
     stacked = stack_inputs(
         arguments.kind, stack.inputs, levels, rule_of(arguments), memory=space, threads=arguments.threads
     )
@@ -119,19 +122,18 @@ def _write(arguments: argparse.Namespace, reader: InputReader, master: Master) -
 
 def _provenance(arguments: argparse.Namespace, master: Master) -> Iterator[tuple[str, str]]:
     """All that went into a master."""
-    yield "isrcore", importlib.metadata.version("isrcore")
+    used = {one.path: one.digest for one in master.inputs}
+    yield from provenance_of(arguments, master.exposure.detector.name, used)
     yield "combine", arguments.combine
     yield "sigma", repr(arguments.sigma)
     yield "weighted", str(arguments.weighted).lower()
     if arguments.kind == "flat":
         yield "normalize", arguments.normalize
         yield "norm", repr(master.norm)
-    for kind in KINDS[arguments.kind].masters:
-        if getattr(arguments, kind):
-            yield kind, str(place(getattr(arguments, kind), kind, master.exposure.detector.name))
+    if arguments.kind == "fringe":
+        yield "box", repr(arguments.box)
+        yield "source sigma", repr(arguments.source_sigma)
     for number, one in enumerate(master.inputs, 1):
-        yield f"input {number}", one.path
-        yield f"input {number} sha256", one.digest
         yield f"input {number} scale", repr(one.scale)
 
 

@@ -17,6 +17,7 @@ from isrcore_calib.faults import MasterError
 from isrcore_calib.kinds import KINDS, MASTERS
 from isrcore_calib.master import Input, measure_level
 from isrcore_calib.places import place
+from isrcore_calib.sky import SkyOptions, remove_sky
 from isrcore_calib.store import Store
 
 _log = logging.getLogger("isrcore.calibrate")
@@ -109,8 +110,10 @@ class InputReader:
     def _type_of(self, path: Path, raw: Exposure) -> str:
         """What an input is. Raises `MasterError` when that must be known and the frame does not say."""
         told, wanted = raw.visit.observation_type, self.kind.inputs
-        if told in wanted:
-            return told
+        # Observatories qualify their types: "sky,flat", "dome flat".
+        fitting = [one for one in wanted if one in told]
+        if fitting:
+            return fitting[0]
         if len(wanted) > 1:
             raise MasterError(
                 f"{str(path)!r} says it is a {told or 'frame of no type'!r}; {self.kind.name} is made from "
@@ -129,7 +132,10 @@ class InputReader:
         if self.kind.name == "bias":
             remove_shot_noise(exposure)
         planes = planes_of(exposure, self.config)
-        level = measure_level(planes, str(path)) if self.kind.name == "flat" else 1.0
+        is_scaled = told == "flat" and self.kind.name in ("flat", "defects")
+        level = measure_level(planes, str(path)) if is_scaled else 1.0
+        if self.kind.name == "fringe":
+            level = remove_sky(planes, SkyOptions(self.arguments.box, self.arguments.source_sigma), str(path))
         frame = self.store.keep(planes)
         stack = self.stacks.setdefault(name, Stack(exposure.detector))
         stack.inputs.append(Input(str(path), digest, raw.visit, frame, level, told))

@@ -11,14 +11,15 @@ class Kind:
 
     ``inputs`` are the types of exposures it is made from; with one only, frames that do not say their type
     are taken to be of it. ``masters`` may be given to correct them, ``required`` must be unless their step is
-    off. ``is_frame`` tells products with pixels from tables, ``one_filter`` that filters must not be mixed.
+    off. ``output`` says whether there is a file with pixels for each detector (``frame``), a table for each
+    (``table``) or one table for all (``joint``). With ``one_filter`` filters must not be mixed.
     """
 
     name: str
     inputs: tuple[str, ...]
     masters: tuple[str, ...] = ()
     required: tuple[str, ...] = ()
-    is_frame: bool = True
+    output: str = "frame"
     one_filter: bool = False
 
 
@@ -28,6 +29,9 @@ KINDS = {
         Kind("bias", ("bias",)),
         Kind("dark", ("dark",), ("bias",), ("bias",)),
         Kind("flat", ("flat",), ("bias", "dark"), ("bias",), one_filter=True),
+        Kind("fringe", ("science",), ("bias", "dark", "flat"), ("bias", "flat"), one_filter=True),
+        Kind("defects", ("flat", "dark"), ("bias",), output="table"),
+        Kind("gain", ("flat", "bias"), output="joint"),
     )
 }
 

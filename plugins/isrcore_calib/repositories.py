@@ -44,16 +44,20 @@ _SLOT = "{detector}"
 # What changes no pixel of a master, or is told in other words.
 _UNTOLD = frozenset(
     {"registry", "messages", "function", "verbose", "traceback", "files", "output", "overwrite", "memory"}
-    | {"threads", "night", "filter", "valid_days", "config_file", *MASTERS}
+    | {"threads", "night", "filter", "valid_days", "config_file", "detectors", *MASTERS}
 )
 
 
 def make_in(repository: DataRepository, arguments: argparse.Namespace, make: Make) -> int:
     """Make the masters that are asked for from frames of a repository, flats filter by filter.
 
-    Raises ConfigError when there is no such frame, `MasterError` when one cannot be used, or another master
+    With -o they go there, and are not certified. Raises ConfigError when there is no such frame, `MasterError` when one cannot be used, or another master
     is in its place.
     """
+    if KINDS[arguments.kind].output == "joint" and arguments.output is None:
+        raise ConfigError(
+            f"a table of {arguments.kind} is no calibration of a repository; say where it goes: -o"
+        )
     frames = _frames(repository, arguments)
     for _, group in groupby(sorted(frames, key=lambda one: one.filter), key=_group(arguments.kind)):
         status = _Batch(repository, arguments, tuple(group)).run(make)
@@ -118,11 +122,14 @@ class _Batch:
 
     def place(self, detector: str) -> Path:
         """Where the master of a detector goes."""
-        return self.repository.calibration_path(self.arguments.kind, detector, self.frames, ".fits")
+        ending = ".fits" if KINDS[self.arguments.kind].output == "frame" else ".ecsv"
+        return self.repository.calibration_path(self.arguments.kind, detector, self.frames, ending)
 
     def run(self, make: Make) -> int:
         """Make the masters unless they are there, made of the same things; certify them."""
         masters = dict(self._masters())
+        if self.arguments.output is not None:
+            return make(argparse.Namespace(**{**vars(self.arguments), **masters}), self.files)
         identity = self._identity(masters)
         there = {name: self.repository.identity_of(self.place(name)) for name in self.detectors}
         if set(there.values()) == {identity}:
@@ -134,7 +141,8 @@ class _Batch:
         status = make(argparse.Namespace(**{**vars(self.arguments), **masters, **places}), self.files)
         if not status:
             for name in self.detectors:
-                self.repository.certify(self.place(name), *self._validity(), identity=identity)
+                about = {"kind": self.arguments.kind, "detector": name, "identity": identity}
+                self.repository.certify(self.place(name), *self._validity(), **about)
         return status
 
     def _refuse_others(self, detectors: Sequence[str]) -> None:

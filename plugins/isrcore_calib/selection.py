@@ -98,3 +98,26 @@ def _medians_of_some(values: Float32, count: Counts) -> Float32:
 def _between(low: Float32, high: Float32) -> Float32:
     """Half-way from low to high."""
     return np.asarray(low + (high - low) * np.float32(0.5), np.float32)
+
+
+# Pixels of a band whose windows stay in cache.
+_BAND = 1 << 13
+
+
+def running_medians(image: Float32, window: int) -> Float32:
+    """The median of each pixel with those before and after it in its column, ``window`` (odd) in all.
+
+    Beyond the first and the last row columns go on as in a mirror. Shape (ny, nx); no pixel may be NaN.
+    """
+    (ny, nx), reach = image.shape, window // 2
+    padded = np.pad(image, ((reach, reach), (0, 0)), mode="symmetric")
+    result = np.empty_like(image)
+    height = max(_BAND // nx, 1)
+    work = np.empty((window + 1, height, nx), np.float32)
+    for y0 in range(0, ny, height):
+        band = slice(y0, min(y0 + height, ny))
+        rows = [row[: band.stop - y0] for row in work]
+        for step, row in enumerate(rows[:-1]):
+            row[:] = padded[y0 + step : band.stop + step]
+        result[band] = _middle(rows)
+    return result

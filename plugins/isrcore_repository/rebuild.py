@@ -72,9 +72,9 @@ def survey(repository: EmbeddedRepository, tell: Callable[[Path], None] = lambda
 
 
 def _files(folder: Path) -> Iterator[Path]:
-    """Files in a folder and those below, by name, certificates and unfinished files left out."""
+    """Files in a folder and those below, by name, unfinished files left out."""
     paths = sorted(path for path in folder.rglob("*") if path.is_file() or path.is_symlink())
-    return (path for path in paths if path.name[0] != "." and not path.name.endswith(f".fits{ENDING}"))
+    return (path for path in paths if path.name[0] != ".")
 
 
 def _raw(repository: EmbeddedRepository, path: Path, before: list[Row]) -> tuple[RawRow, ...]:
@@ -95,7 +95,8 @@ def _raw(repository: EmbeddedRepository, path: Path, before: list[Row]) -> tuple
 
 def _calibration(repository: EmbeddedRepository, path: Path, _: list[Row]) -> tuple[CalibrationRow, ...]:
     """The row of a calibration. Raises `RepositoryError` for one without certificate."""
-    return () if path.name.endswith(ENDING) else (read_certificate(repository.root, path),)
+    is_certificate = path.name.endswith(ENDING) and path.with_suffix("").exists()
+    return () if is_certificate else (read_certificate(repository.root, path),)
 
 
 def _datasets(root: Path) -> Iterator[DatasetRow]:

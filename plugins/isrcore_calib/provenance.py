@@ -1,0 +1,27 @@
+"""What a calibration was made from, as texts by name."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.metadata
+from collections.abc import Iterator, Mapping
+
+from isrcore_calib.kinds import KINDS
+from isrcore_calib.places import place
+
+
+def provenance_of(
+    arguments: argparse.Namespace, detector: str, inputs: Mapping[str, str]
+) -> Iterator[tuple[str, str]]:
+    """The version, the masters that corrected the inputs, and the inputs (SHA-256 by path).
+
+    ``detector`` is the one it is of, "" for all.
+    """
+    yield "isrcore", importlib.metadata.version("isrcore")
+    for kind in KINDS[arguments.kind].masters:
+        given = getattr(arguments, kind)
+        if given:
+            yield kind, str(place(given, kind, detector)) if detector else given
+    for number, (path, digest) in enumerate(sorted(inputs.items()), 1):
+        yield f"input {number}", path
+        yield f"input {number} sha256", digest
