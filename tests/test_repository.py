@@ -296,6 +296,37 @@ def test_tables_are_certified_by_name(isr, started, night):
     assert read_provenance(product)["defects"].endswith("calib/defects/sim0.txt")
 
 
+def test_defects_are_made_and_used(isr, calibrated):
+    assert isr("calibrate", "defects", calibrated)[0] == 0
+    assert "made before" in isr("calibrate", "defects", calibrated)[1]
+    off = ["-c", "doDefect=true", *WITHOUT[1:]]
+    assert "2 ok" in isr("run", calibrated, "--id", "detector=sim0", *off)[1]
+    product = calibrated / "products" / "2020-01-01" / "114_sim0.fits"
+    assert read_provenance(product)["defects"].endswith("calib/defects/2020-01-01_sim0.ecsv")
+    assert isr("rebuild", calibrated)[0] == 0
+
+
+def test_masters_of_a_repository_can_go_elsewhere(isr, calibrated, tmp_path):
+    assert isr("calibrate", "gain", calibrated)[0] == 2
+    assert isr("calibrate", "gain", calibrated, "-o", tmp_path / "gain.ecsv")[0] == 0
+    assert isr("calibrate", "flat", calibrated, "-o", tmp_path / "flats")[0] == 0
+    assert (tmp_path / "flats" / "flat_sim0.fits").exists()
+    assert read_provenance(tmp_path / "flats" / "flat_sim0.fits")["bias"].endswith("2020-01-01_sim0.fits")
+    assert "0 calibrations" in isr("list", calibrated, "--type", "flat")[1]
+
+
+def test_frames_for_masters_are_chosen(isr, started):
+    assert isr("calibrate", "flat", started, "--filter", "g")[0] == 2
+    status, _, err = isr("calibrate", "bias", started, "--night", "2020-01-02")
+    assert (status, "has no frame of type bias, night 2020-01-02" in err) == (2, True)
+    assert isr("calibrate", "bias", started, "--detectors", "sim1")[0] == 0
+    assert "1 calibrations" in isr("list", started, "--type", "bias")[1]
+    # The flats of the other detector would go uncorrected without a word.
+    status, _, err = isr("calibrate", "flat", started)
+    assert status == 1
+    assert "bias: the repository has none" in err
+
+
 def test_a_range_that_is_empty_is_refused(isr, calibrated):
     bias = calibrated / "calib" / "bias" / "2020-01-01_sim0.fits"
     status, _, err = isr("certify", calibrated, bias, "--from", "2020-02-01", "--to", "2020-01-01")

@@ -51,8 +51,8 @@ _UNTOLD = frozenset(
 def make_in(repository: DataRepository, arguments: argparse.Namespace, make: Make) -> int:
     """Make the masters that are asked for from frames of a repository, flats filter by filter.
 
-    With -o they go there, and are not certified. Raises ConfigError when there is no such frame, `MasterError` when one cannot be used, or another master
-    is in its place.
+    With -o they go there, and are not certified. Raises ConfigError when there is no such frame,
+    `MasterError` when one cannot be used, or another master is in its place.
     """
     if KINDS[arguments.kind].output == "joint" and arguments.output is None:
         raise ConfigError(

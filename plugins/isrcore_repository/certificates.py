@@ -54,7 +54,7 @@ def certify(root: Path, path: Path, first: Time | None, last: Time | None, **abo
         filter=about.get("filter", visit.filter if kind in BY_FILTER else ""),
         first=as_text(first) or None,
         last=as_text(last) or None,
-        middle=as_text(visit.date) or None,
+        middle=as_text(visit.date) or _middle(first, last),
         exposure_s=_number(visit.exposure_s),
         dark_s=_number(visit.dark_s),
         made=as_text(Time.now()),
@@ -69,6 +69,11 @@ def certify(root: Path, path: Path, first: Time | None, last: Time | None, **abo
     del stored["path"]
     FolderRepository(root).put(stored, row.path)
     return row
+
+
+def _middle(first: Time | None, last: Time | None) -> str | None:
+    """The middle of a range, for tables, which do not say when their frames are of."""
+    return None if first is None or last is None else as_text(first + (last - first) / 2)
 
 
 def adopt(root: Path, path: Path, **about: str) -> Path:
