@@ -17,7 +17,7 @@ import contextlib
 import copy
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import attrs
 
@@ -81,7 +81,10 @@ class Config:
     """The base of config classes; subclasses declare fields, sections and subconfigs.
 
     Equality is exact (NaN equals NaN) and looks at values only; `compare` is tolerant and explains.
+    Subclasses whose values change no result, only what is shown, say so in ``changes_results``.
     """
+
+    changes_results: ClassVar[bool] = True
 
     if TYPE_CHECKING:
         _state: _State
@@ -363,8 +366,13 @@ class Config:
     def compare_stored(self, stored: Config | Mapping[str, Any]) -> list[str]:
         """Every difference from a config that was stored: as such, or as the table of its TOML form.
 
-        Fields that the table lacks, and keys that are no fields here, are differences too.
+        Fields that the table lacks, and keys that are no fields here, are differences too. What changes no
+        result (`Config.changes_results`) makes none.
         """
+        silent = tuple(f"{name}." for name, child in self._children() if not config_of(child).changes_results)
+        return [line for line in self._differences_from(stored) if not line.startswith(silent)]
+
+    def _differences_from(self, stored: Config | Mapping[str, Any]) -> list[str]:
         if isinstance(stored, Config):
             return self.compare(stored)
         twin = self.copy()

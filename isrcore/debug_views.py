@@ -25,6 +25,8 @@ _DOCUMENTED = frozenset(
 class DebugConfig(Config):
     """What `IsrTask.debugView` shows."""
 
+    changes_results = False
+
     steps: list[str] = field(
         [],
         "Steps after which a run shows the exposure, by name ('bias') or switch ('doBias'); 'postISRCCD' is "

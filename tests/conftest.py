@@ -1,4 +1,4 @@
-"""Hypothesis profiles, by HYPOTHESIS_PROFILE: "ci" if none, "slow" (many examples), "unshrunk" (fails at once)."""
+"""Hypothesis profiles, by HYPOTHESIS_PROFILE: "ci", "slow" (many examples) and "unshrunk" (fails soon)."""
 
 from __future__ import annotations
 

@@ -240,7 +240,7 @@ def sh_blocks() -> list[str]:
 def test_the_readme_has_two_set_up_commands() -> None:
     first, second = sh_blocks()
     assert first.startswith('python -m pip install ".[cfht]" && ')
-    assert second == 'python -m pip install -e ".[test]" && python -m pytest\n'
+    assert second == 'python -m pip install -e ".[test]" && python -m pytest -n auto --dist worksteal\n'
     # The continuous integration runs the second block, whatever it says.
     assert "inside && block == 2' README.md" in (ROOT / ".ci" / "run").read_text()
 

@@ -220,6 +220,14 @@ def test_a_run_with_another_config_is_refused_before_anything_is_done(
     assert len(list((tmp_path / "out" / "record" / "isr_config").glob("*~*"))) == 1
 
 
+def test_pictures_of_steps_make_no_other_config(given: list[str], tmp_path: Path) -> None:
+    IsrTask.parseAndRun([*given, "--id", "file=science1"])
+    shown = ["-c", "debug.steps=overscan", f"debug.folder={tmp_path / 'views'}"]
+    done = IsrTask.parseAndRun([*given, "--id", "file=science2", *shown])
+    assert [result.exitStatus for result in done.resultList] == [0, 0]
+    assert len(list((tmp_path / "views").iterdir())) == 2
+
+
 def test_a_run_with_other_package_versions_is_refused(given: list[str], tmp_path: Path, capsys: Any) -> None:
     one = [*given, "--id", "file=science1", "ccd=0", "--overwrite"]
     record = FolderRepository(tmp_path / "out" / "record").at(camera="simulated")
