@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.progress import track
 
 from isrcore import ConfigError, check_writable, expand_paths, hookimpl
-from isrcore_calib import defects, frames, gain, repositories
+from isrcore_calib import crosstalk, defects, frames, gain, repositories
 from isrcore_calib.bad_pixels import Bounds
 from isrcore_calib.compare_command import add_compare
 from isrcore_calib.faults import MasterError
@@ -25,24 +25,35 @@ from isrcore_calib.rules import METHODS
 from isrcore_calib.sky import SkyOptions
 from isrcore_calib.table import Rows, show
 
-_ABOUT = """Make a master bias, dark or flat from raw frames. Every input is corrected (overscan, saturation,
-assembly, variance; darks and flats also for bias, flats for dark if one is given), then the inputs are
-averaged pixel by pixel without outliers. Pixels that are bad or saturated in an input do not enter; a pixel
-with no input left is flagged BAD. The variance of a master is propagated from its inputs, and the image
-NINPUTS says how many each pixel has.
+_ABOUT = """Make calibrations from raw frames: master biases, darks, flats and fringe frames, tables of defects
+and crosstalk coefficients for every detector, and a table of gain and read noise for all.
+
+Every input is corrected as far as makes sense for its kind (overscan, saturation, assembly, variance; with
+the masters given, bias, dark and flat). Those of a master are combined pixel by pixel without outliers; bad
+and saturated pixels do not enter, and a pixel with no input left is flagged BAD. The variance of a master is
+propagated from its inputs; the image NINPUTS says how many each pixel has.
 
 Flats are divided by the level of their exposure over all detectors, and the masters by their mean over all
-detectors. Darks are scaled to their mean dark time when their times differ."""
+detectors. Darks are scaled to their mean dark time when their times differ. Fringe frames are made from
+dithered science frames: stars are masked, the sky is subtracted, what is left is divided by its level.
+
+Defects are found in flats (dead and low pixels and columns) and darks (hot ones); crosstalk from bright
+sources of science frames; gain and read noise from pairs of flats and biases. What a frame is of is told by
+its header."""
 
 _EXAMPLE = """example:
   isr calibrate bias bias*.fits -o masters/
   isr calibrate flat flat*.fits -o masters/ --bias masters/
   isr calibrate dark dark*.fits -o 'masters/dark_{detector}_300s.fits' --bias masters/
+  isr calibrate fringe science*.fits -o masters/ --bias masters/ --flat masters/
+  isr calibrate defects flat*.fits dark*.fits -o masters/
+  isr calibrate gain flat*.fits bias*.fits -o masters/
 
-MASTER is a file, a folder (masters are named <kind>_<detector>.fits there) or a name with {detector} in it.
+MASTER is a file, a folder or a name with {detector} in it. In a folder masters are <kind>_<detector>.fits,
+tables defects/<detector>.ecsv, crosstalk/<detector>.ecsv and gain.ecsv.
 
 exit status:
-  0    the masters were written
+  0    the calibrations were written
   1    one could not be made; the message says why
   2    nothing was done: wrong options or configuration
   130  interrupted
@@ -58,7 +69,7 @@ def isr_commands(subcommands: Any) -> None:
     """Add ``calibrate`` and ``compare-calibs``."""
     parser = subcommands.add_parser(
         "calibrate",
-        help="make a master bias, dark or flat from raw frames",
+        help="make master frames and other calibrations from raw frames",
         description=_ABOUT,
         epilog=_EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -71,6 +82,10 @@ def isr_commands(subcommands: Any) -> None:
     _add_combining(parser.add_argument_group("combining"))
     _add_sky(parser.add_argument_group("fringes"))
     _add_bounds(parser.add_argument_group("defects", "How far off is bad."))
+    parser.add_argument_group("crosstalk").add_argument(
+        "--bright", type=float, default=5000.0, metavar="ADU",
+        help="look at what pixels so far above the sky leave in other amplifiers (default: 5000)",
+    )  # fmt: skip
     parser.set_defaults(function=calibrate)
     add_compare(subcommands)
 
@@ -189,6 +204,7 @@ def make_calibrations(arguments: argparse.Namespace, files: list[Path]) -> int:
 _MAKERS: dict[str, tuple[tuple[str, ...], Callable[[argparse.Namespace, InputReader, Path], Rows]]] = {
     **dict.fromkeys(("bias", "dark", "flat", "fringe"), (frames.COLUMNS, frames.make_frames)),
     "defects": (defects.COLUMNS, defects.make_defects),
+    "crosstalk": (crosstalk.COLUMNS, crosstalk.make_crosstalk),
     "gain": (gain.COLUMNS, gain.make_gains),
 }
 
@@ -214,7 +230,7 @@ def _faults(arguments: argparse.Namespace) -> Iterator[str]:
             yield f"--{given}: a master {kind.name} is not corrected with a {given}; leave it out"
     if arguments.output is None:
         yield "say where the masters go: -o MASTER"
-    for option in ("response", "column", "hot", "source_sigma"):
+    for option in ("response", "column", "hot", "source_sigma", "bright"):
         if not getattr(arguments, option) > 0:
             yield f"--{option.replace('_', '-')} {getattr(arguments, option)}: it must be more than 0"
     if not arguments.sigma > 0:

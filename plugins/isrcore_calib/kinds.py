@@ -31,6 +31,7 @@ KINDS = {
         Kind("flat", ("flat",), ("bias", "dark"), ("bias",), one_filter=True),
         Kind("fringe", ("science",), ("bias", "dark", "flat"), ("bias", "flat"), one_filter=True),
         Kind("defects", ("flat", "dark"), ("bias",), output="table"),
+        Kind("crosstalk", ("science",), ("bias",), output="table"),
         Kind("gain", ("flat", "bias"), output="joint"),
     )
 }
