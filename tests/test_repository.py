@@ -412,6 +412,18 @@ def test_a_file_that_changed_is_not_handed_out(repository: EmbeddedRepository, t
     assert repository.datasetExists("raw", exposure=1, detector="left")
 
 
+def test_a_file_that_was_removed_can_be_ingested_again(
+    repository: EmbeddedRepository, tmp_path: Path
+) -> None:
+    path = write_raw(tmp_path / "a.fits", 1)
+    for _ in range(2):
+        ingest(repository, [path])
+        (frame, _) = repository.raw_frames()
+        assert not frame.problem
+        frame.path.unlink()
+    assert "is gone" in repository.raw_frames()[0].problem
+
+
 def test_an_exposure_may_come_in_several_files(repository: EmbeddedRepository, tmp_path: Path) -> None:
     parts = [write_raw(tmp_path / f"{name}.fits", 1, 5, [name]) for name in NAMES]
     assert len(ingest(repository, parts).added) == 2

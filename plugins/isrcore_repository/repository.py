@@ -30,6 +30,9 @@ from isrcore_repository.tables import CalibrationRow, DatasetRow, RawRow, Tables
 #: Versions of the layout that this program understands.
 LAYOUT = 1
 
+# What a frame and its row both say.
+_TOLD = ("exposure", "detector", "night", "type", "filter", "object_name", "exposure_s", "dark_s", "date")
+
 #: What a task calls its product.
 PRODUCT = "postISRCCD"
 
@@ -101,15 +104,16 @@ class EmbeddedRepository:
 
     def raw_frames(self, **wanted: Collection[Any]) -> list[RawFrame]:
         """Raw frames, see `DataRepository.raw_frames`."""
-        return [self._frame(row) for row in self.tables.rows(RawRow, **wanted)]
+        rows = self.tables.rows(RawRow, **wanted)
+        # Forty detectors are in one file.
+        problems = {row.path: self._problem(row) for row in {row.path: row for row in rows}.values()}
+        return [self._frame(row, problems[row.path]) for row in rows]
 
-    def _frame(self, row: RawRow) -> RawFrame:
-        """A row as a frame, with what is wrong with its file."""
-        known = {name: value for name, value in attrs.asdict(row).items() if value is not None}
-        fields = {field.name for field in attrs.fields(RawFrame)}
-        path, problem = self.root / row.path, self._problem(row)
-        values = {name: value for name, value in known.items() if name in fields}
-        return RawFrame(**{**values, "path": path, "problem": problem})
+    def _frame(self, row: RawRow, problem: str) -> RawFrame:
+        """A row as a frame."""
+        told = {name: getattr(row, name) for name in _TOLD}
+        known = {name: value for name, value in told.items() if value is not None}
+        return RawFrame(path=self.root / row.path, problem=problem, **known)
 
     def _problem(self, row: RawRow) -> str:
         """Why a raw file is not what was ingested, empty when it is."""
@@ -270,11 +274,17 @@ class EmbeddedRepository:
         return next(iter(self.plugins.read_raw(frame.path, [frame.detector])))
 
     def _is_found(self, kind: str, data_id: Mapping[str, Any]) -> bool:
-        """Whether a certified calibration is there for a data id."""
+        """Whether a calibration is there for a data id, certified or shipped with the camera."""
         try:
-            return self._calibration_for(kind, data_id).chosen is not None
+            found = self._calibration_for(kind, data_id).chosen
         except DatasetError:
             return False
+        return found is not None or str(data_id["detector"]) in self._shipped(kind)
+
+    def _shipped(self, kind: str) -> Mapping[str, Any]:
+        """The calibrations of a kind that ship with the camera, by detector."""
+        found = self.plugins.curated_calibrations(self.plugins.camera(self.camera)).get(kind, {})
+        return dict(found)
 
     def _calibration_for(self, kind: str, data_id: Mapping[str, Any]) -> CalibrationSearch:
         """The calibration for the exposure of a data id, whose ``filter`` and ``dateObs`` come first."""
@@ -290,12 +300,17 @@ class EmbeddedRepository:
         return self.find_calibrations({kind: [kind]}, frame.detector, visit)[0]
 
     def _read_calibration(self, kind: str, data_id: Mapping[str, Any]) -> Any:
-        """A certified calibration. Raises `DatasetError` with every candidate and why it was refused."""
+        """A certified calibration, else the camera's own.
+
+        Raises `DatasetError` with every candidate and why it was refused.
+        """
         if not {"exposure", "visit"} & data_id.keys():
             raise DatasetError(
                 f"no dataset {kind!r} for {dict(data_id) or 'no data id'} in {str(self.root)!r}"
             )
-        found = self._calibration_for(kind, data_id)
+        found, shipped = self._calibration_for(kind, data_id), self._shipped(kind)
+        if found.chosen is None and str(data_id["detector"]) in shipped:
+            return shipped[str(data_id["detector"])]
         if found.chosen is None:
             raise DatasetError(f"no dataset {kind!r} for {dict(data_id)}\n{found.explain()}")
         reader = self.plugins.readers.get(kind)
