@@ -31,7 +31,7 @@ class Wanted:
     @classmethod
     def of(cls, camera: Camera, detector: str, visit: VisitInfo) -> Wanted:
         """What an exposure needs."""
-        return cls(detector, _filter_names(camera, visit.filter), as_text(visit.date), visit)
+        return cls(detector, names_of(camera, visit.filter), as_text(visit.date), visit)
 
 
 def search(
@@ -88,7 +88,7 @@ def _distance(row: CalibrationRow, wanted: Wanted) -> str:
     return f"{days:.1f} days away" if math.isfinite(days) else "at no known distance in time"
 
 
-def _filter_names(camera: Camera, name: str) -> frozenset[str]:
+def names_of(camera: Camera, name: str) -> frozenset[str]:
     """Everything the filter is called."""
     try:
         return camera.filter(name).names | {name}
