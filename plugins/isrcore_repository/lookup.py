@@ -70,6 +70,10 @@ def _kinds(kinds: str | Collection[str]) -> frozenset[str]:
     return frozenset({kinds} if isinstance(kinds, str) else kinds)
 
 
+def _texts(texts: Iterable[str]) -> tuple[str, ...]:
+    return tuple(texts)
+
+
 @attrs.frozen
 class Query:
     """What a calibration is wanted for.
@@ -81,10 +85,10 @@ class Query:
 
     kinds: frozenset[str] = attrs.field(converter=_kinds)
     detector: str
-    filters: tuple[str, ...] = attrs.field(default=(), converter=tuple)
+    filters: tuple[str, ...] = attrs.field(default=(), converter=_texts)
     time: int | None = attrs.field(default=None, converter=moment_of)
     policy: Policy = Policy.NEAREST
-    fallback: tuple[str, ...] = attrs.field(default=(), converter=tuple)
+    fallback: tuple[str, ...] = attrs.field(default=(), converter=_texts)
 
 
 #: Why a calibration that suits cannot be used after all, empty if it can.
@@ -93,7 +97,7 @@ Objection = Callable[[Calibration], str]
 
 @attrs.frozen
 class Found:
-    """The calibration for a query, None if there is none; ``is_fallback`` when it is of the fallback filter."""
+    """The calibration for a query, None if there is none; ``is_fallback``: it is of the fallback filter."""
 
     query: Query
     chosen: Calibration | None
