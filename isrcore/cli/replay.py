@@ -88,7 +88,8 @@ def _check(origins: Origins, folders: list[Path]) -> None:
             problems.append(f"{one.kind} {one.path!r} is gone; say with --inputs FOLDER where to look for it")
         if state == CHANGED:
             problems.append(
-                f"{one.kind} {one.path!r} is not the file that went in: its digest is not {one.digest}"
+                f"{one.kind} {one.path!r} is not what went in, which had the digest {one.digest}; look for it "
+                "elsewhere with --inputs FOLDER"
             )
     if problems:
         raise CommandError("cannot replay", problems)
