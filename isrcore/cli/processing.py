@@ -21,6 +21,7 @@ from isrcore.cli.finished import FINGERPRINT
 from isrcore.cli.outcomes import Outcome
 from isrcore.cli.shelf import Shelf, digest_of
 from isrcore.config import Config
+from isrcore.config_toml import format_value
 from isrcore.data_repository import DataRepository
 from isrcore.fits import FitsError, write_exposure
 from isrcore.folder_repository import FolderRepository
@@ -28,6 +29,7 @@ from isrcore.image import Mask
 from isrcore.isr import IsrTask
 from isrcore.kernels.memory import keep_freed_memory
 from isrcore.kernels.tiled import Tiled
+from isrcore.origins import SETTING
 from isrcore.raw import RawSource
 from isrcore.registry import Registry
 from isrcore.task import Struct
@@ -170,6 +172,7 @@ class Processor:
             yield kind, ", ".join(map(str, files)) or f"ships with camera {job.camera!r}"
             if digest := digest_of(inputs[kind], files):
                 yield f"{kind} digest", digest
+        yield from self._camera(job.camera).settings.items()
 
 
 class _CameraTask:
@@ -184,6 +187,17 @@ class _CameraTask:
     def config_text(self) -> str:
         """The whole configuration as TOML."""
         return str(self.task.config.to_toml())
+
+    @cached_property
+    def settings(self) -> Mapping[str, str]:
+        """Values that are no defaults, with who set them, by names as provenance has them."""
+        config = self.task.config
+        changes = ((name, config.origin(name)) for name in config.names())
+        return {
+            SETTING + name: f"{format_value(config.get(name))} ({change.layer}: {change.who})"
+            for name, change in changes
+            if change.layer != "default"
+        }
 
 
 class Clock:

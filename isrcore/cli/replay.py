@@ -1,0 +1,116 @@
+"""``isr replay``: make a product again, from what it says of its making, and compare."""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from collections.abc import Iterator
+from contextlib import redirect_stdout
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+from isrcore.cli.diff import maker_differences, pixel_differences
+from isrcore.cli.faults import FAILED, OK, CommandError
+from isrcore.cli.inputs import option_name
+from isrcore.cli.terminal import make_console
+from isrcore.cli.why import add_folders
+from isrcore.fits import FitsError, read_config, read_exposure
+from isrcore.origins import CHANGED, GONE, Origins
+from isrcore.registry import Registry
+
+_ABOUT = """Run a product again from the inputs and the configuration that it names, in a temporary folder,
+and say whether the pixels are the same to the bit. The product itself stays as it is. Inputs that are gone
+or changed stop this before anything is run."""
+
+_EXAMPLE = """example:
+  isr replay products/science1_sim0.fits
+  isr replay products/science1_sim0.fits --inputs /archive/night
+
+exit status:
+  0    pixels, flags and variances are the same to the bit
+  1    they differ, or the run failed
+  2    the product cannot be made again; the message says why
+"""
+
+
+def add_parser(subcommands: Any, registry: Registry) -> None:
+    """Add the subcommand."""
+    parser = subcommands.add_parser(
+        "replay",
+        help="make a product again and compare",
+        description=_ABOUT,
+        epilog=_EXAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("product", type=Path, metavar="PRODUCT", help="a product of isr run")
+    add_folders(parser)
+    parser.set_defaults(function=replay)
+
+
+def replay(arguments: argparse.Namespace) -> int:
+    """Run again and compare. Raises `CommandError` when that is impossible."""
+    product, console = arguments.product, make_console()
+    try:
+        origins, before = Origins.read(product), read_exposure(product)
+    except (FitsError, OSError) as fault:
+        raise CommandError("cannot replay", [str(fault)]) from fault
+    _check(origins, arguments.inputs)
+    with tempfile.TemporaryDirectory(prefix="isr-replay-") as folder:
+        again = Path(folder) / "again.fits"
+        status = _run(
+            arguments, [*_words(origins, before.detector.name, arguments.inputs, Path(folder)), str(again)]
+        )
+        if status != OK or not again.exists():
+            console.print(f"{product}: the run failed, with status {status}", soft_wrap=True)
+            return FAILED
+        after = read_exposure(again)
+        pixels = list(pixel_differences(before, after))
+        made = [*maker_differences(origins, before, Origins.read(again), after)]
+    console.print(f"{product}: " + ("differs" if pixels else "bit-identical"), soft_wrap=True)
+    for line in (*pixels, *made):
+        console.print(f"  {line}".replace(" here,", " then,").replace(" there", " now"), soft_wrap=True)
+    return FAILED if pixels else OK
+
+
+def _check(origins: Origins, folders: list[Path]) -> None:
+    """Refuse what cannot give the same again."""
+    raw = [one for one in origins.inputs if one.kind == "raw"]
+    problems = []
+    if len(raw) != 1:
+        problems.append(
+            f"{str(origins.path)!r} is no product of isr run but made of {len(raw)} raw files; run "
+            "'isr calibrate' with the inputs that 'isr why' shows, and compare with 'isr diff'"
+        )
+    for one in origins.inputs if not problems else ():
+        state = one.state(origins.path, folders)
+        if state == GONE:
+            problems.append(f"{one.kind} {one.path!r} is gone; say with --inputs FOLDER where to look for it")
+        if state == CHANGED:
+            problems.append(
+                f"{one.kind} {one.path!r} is not what went in, which had the digest {one.digest}; look for it "
+                "elsewhere with --inputs FOLDER"
+            )
+    if problems:
+        raise CommandError("cannot replay", problems)
+
+
+def _words(origins: Origins, detector: str, folders: list[Path], folder: Path) -> Iterator[str]:
+    """The command line of the run, but for the product."""
+    config = folder / "config.toml"
+    config.write_text(read_config(origins.path), encoding="utf-8")
+    (raw,) = (one for one in origins.inputs if one.kind == "raw")
+    yield from ("run", str(raw.locate(origins.path, folders)), "--detectors", detector, "-C", str(config))
+    for one in origins.inputs:
+        if one.kind != "raw" and not one.is_shipped:
+            yield from (f"--{option_name(one.kind)}", str(one.locate(origins.path, folders)))
+    yield "-o"
+
+
+def _run(arguments: argparse.Namespace, words: list[str]) -> int:
+    """Run a command of ours without its table."""
+    # The command line knows its commands, of which this is one.
+    from isrcore.cli.main import main
+
+    with redirect_stdout(StringIO()):
+        return main(words, arguments.registry)
