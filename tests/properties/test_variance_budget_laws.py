@@ -15,9 +15,11 @@ from hypothesis import strategies as st
 
 import isrcore_standard
 from isrcore import (
+    Affine,
     AmpView,
     Box,
     Detector,
+    Divide,
     Exposure,
     IsrTask,
     MaskedImage,
@@ -26,7 +28,9 @@ from isrcore import (
     Registry,
     Step,
     StepSpec,
+    Subtract,
     VisitInfo,
+    apply_op,
     default_config,
     hookimpl,
     stepspecs,
@@ -34,7 +38,7 @@ from isrcore import (
 from isrcore.kernels.ops import Arithmetic
 from isrcore.kernels.reference import apply
 from isrcore.testing import strategies
-from isrcore_standard.noise_sources import SOURCES
+from isrcore_standard.noise_sources import SOURCES, image_before, rule_of
 from tests.forward_model import expose
 from tests.mirror import Mirror
 
@@ -200,6 +204,24 @@ def test_what_another_plugin_scales_stays_whose_it_was(drawn: Any) -> None:
                 assert getattr(one, source) == pytest.approx(
                     9 * getattr(plain[name], source), rel=1e-4, abs=1e-4 * one.total
                 )
+
+
+@given(strategies.generators(), st.booleans())
+def test_operations_are_followed_as_they_act(rng: np.random.Generator, inverted: bool) -> None:
+    image, variance, divisor, noise = (
+        rng.uniform(low, high, (4, 5)).astype(np.float32)
+        for low, high in ((100, 200), (50, 90), (0.5, 2), (1e-4, 1e-3))
+    )
+    frame = MaskedImage.from_image(divisor, variance=noise)
+    for forward in (Affine(scale=1.5, offset=-30.0), Subtract(frame, scale=7.0), Divide(frame, scale=1.3)):
+        op = forward.inverse() if inverted else forward
+        pixels = MaskedImage.from_image(image.copy(), variance=variance.copy())
+        apply_op(op, pixels)
+        after = pixels.image.astype(np.float64)
+        # Float32 on one side, float64 on the other.
+        np.testing.assert_allclose(image_before(op, after), image, rtol=1e-5)
+        rule = rule_of(op, image.astype(np.float64), after, variance.astype(np.float64))
+        np.testing.assert_allclose(rule.scale * variance + rule.own, pixels.variance, rtol=1e-5, atol=1e-3)
 
 
 GAIN, READ_NOISE, LIGHT = 1.6, 6.0, 900.0
