@@ -39,6 +39,7 @@ from isrcore.kernels.ops import Arithmetic
 from isrcore.kernels.reference import apply
 from isrcore.testing import strategies
 from isrcore_standard.noise_sources import SOURCES, image_before, rule_of
+from tests import overscan_frames
 from tests.forward_model import expose
 from tests.mirror import Mirror
 
@@ -350,3 +351,18 @@ def test_example_a_variance_that_was_there_before_is_other() -> None:
     task._apply([task._step("varianceBudget")], exposure)
     one = budgets(exposure)["0"]
     assert (one.total, one.other, one.read) == (10, 10, 0)
+
+
+@pytest.mark.parametrize("has_parallel", [False, True])
+def test_example_the_noise_of_overscans_is_not_that_of_the_bias(has_parallel: bool) -> None:
+    chain = overscan_frames.task(
+        doBias=True, doVarianceBudget=True, doParallel=has_parallel, fitType="MEAN_PER_ROW",
+        parallel__fitType="MEAN_PER_ROW",
+    )  # fmt: skip
+    pixels = MaskedImage.from_image(np.zeros((60, 60), np.float32), variance=np.full((60, 60), 3, np.float32))
+    bias = Exposure(pixels, overscan_frames.PAIR, unit="adu", facts=frozenset({"assembled"}))
+    raw = overscan_frames.raw(overscan_frames.PAIR, np.full(overscan_frames.PAIR.raw_shape, 1000.0))
+    for one in budgets(chain.run(raw, bias=bias).exposure).values():
+        # Read noise of 9 adu² per pixel; a mean of 16 pixels of a row, and one of 6 of a column.
+        assert one.overscan == pytest.approx(9 / 16 + 9 / 6 * has_parallel, rel=1e-5)
+        assert one.bias == pytest.approx(3, rel=1e-5)
