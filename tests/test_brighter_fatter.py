@@ -349,6 +349,19 @@ def test_what_does_not_fit_is_told_before_any_pixel_is_touched(inputs, settings,
     assert told in str(caught.value)
 
 
+def test_given_gains_come_before_those_of_the_kernel_and_these_before_those_of_the_detector():
+    def corrected(gain, **inputs):
+        detector = TWO.with_amplifiers(A={"gain": gain}, B={"gain": gain})
+        return task().run(star(detector=detector), **inputs).exposure.image
+
+    kernel = BrighterFatterKernel(KERNEL, gains={"A": 3.0, "B": 3.0})
+    by_detector = [corrected(gain, bfKernel=KERNEL) for gain in (2.0, 3.0, 4.0)]
+    assert np.abs(np.diff(by_detector, axis=0)).max(axis=(1, 2)).min() > 1
+    np.testing.assert_array_equal(corrected(2.0, bfKernel=kernel), by_detector[1])
+    given_gains = corrected(2.0, bfKernel=kernel, bfGains={"A": 4.0, "B": 4.0})
+    np.testing.assert_array_equal(given_gains, by_detector[2])
+
+
 def test_gains_that_are_not_used_need_not_be_there():
     exposure = star(detector=TWO)
     product = (

@@ -69,6 +69,13 @@ def test_levels_are_inclusive_and_hold_in_the_overscan(method, plane, level):
     assert np.argwhere(exposure.pixels.flagged(plane)).tolist() == [[1, 1], [2, 8]]
 
 
+def test_a_saturation_level_of_the_config_comes_before_that_of_the_amplifier():
+    exposure = raw()
+    exposure.image[1, 1], exposure.image[2, 2] = 800, 799
+    make_task(saturation__level=800.0).saturationDetection(exposure, AMP)
+    assert np.argwhere(exposure.pixels.flagged("SAT")).tolist() == [[1, 1]]
+
+
 def test_good_amplifier_is_only_flagged_where_it_is_bright():
     exposure = raw()
     exposure.image[1, 1] = 1000
@@ -81,6 +88,14 @@ def test_boxes_that_cover_an_amplifier_together_make_it_bad():
     halves = [Box(0, 2, 0, 6), Box(2, 4, 0, 6)]
     assert make_task("doSaturation").maskAmplifier(exposure, AMP, halves)
     assert exposure.pixels.flagged("BAD").all()
+
+
+@pytest.mark.parametrize("rows", [slice(0, 1), slice(0, 3), slice(1, 4)])
+def test_amplifier_with_some_saturated_rows_is_good(rows):
+    exposure = raw()
+    exposure.image[rows] = 2000
+    assert not make_task("doSaturation").maskAmplifier(exposure, AMP, None)
+    assert not exposure.pixels.flagged("BAD").any()
 
 
 def test_saturated_amplifier_is_bad():

@@ -274,3 +274,11 @@ def test_example_rows_before_the_first_pixel_are_suspect():
     np.testing.assert_allclose(product.image[:, 0], [11, 10, 11, 11], atol=1e-5)
     assert product.pixels.flagged("SUSPECT")[:, 0].tolist() == [True, False, False, False]
     assert overscan_fit.LEAST_BINS == 3
+
+
+def test_example_the_read_noise_is_the_scatter_of_the_overscan_in_electron():
+    noise = np.random.default_rng(5).normal(1000, 3, PAIR.raw_shape)
+    done = overscanned(task(fitType="MEAN"), raw(PAIR, noise))
+    for amp in PAIR.amplifiers:
+        # 960 pixels know a scatter to 2.3 %: five times that.
+        assert done.measured["overscan"][amp.name].read_noise == pytest.approx(3 * amp.gain, rel=0.12)

@@ -15,9 +15,11 @@ from hypothesis import strategies as st
 
 import isrcore_standard
 from isrcore import (
+    Affine,
     AmpView,
     Box,
     Detector,
+    Divide,
     Exposure,
     IsrTask,
     MaskedImage,
@@ -26,7 +28,9 @@ from isrcore import (
     Registry,
     Step,
     StepSpec,
+    Subtract,
     VisitInfo,
+    apply_op,
     default_config,
     hookimpl,
     stepspecs,
@@ -34,7 +38,8 @@ from isrcore import (
 from isrcore.kernels.ops import Arithmetic
 from isrcore.kernels.reference import apply
 from isrcore.testing import strategies
-from isrcore_standard.noise_sources import SOURCES
+from isrcore_standard.noise_sources import SOURCES, image_before, rule_of
+from tests import overscan_frames
 from tests.forward_model import expose
 from tests.mirror import Mirror
 
@@ -202,6 +207,24 @@ def test_what_another_plugin_scales_stays_whose_it_was(drawn: Any) -> None:
                 )
 
 
+@given(strategies.generators(), st.booleans())
+def test_operations_are_followed_as_they_act(rng: np.random.Generator, inverted: bool) -> None:
+    image, variance, divisor, noise = (
+        rng.uniform(low, high, (4, 5)).astype(np.float32)
+        for low, high in ((100, 200), (50, 90), (0.5, 2), (1e-4, 1e-3))
+    )
+    frame = MaskedImage.from_image(divisor, variance=noise)
+    for forward in (Affine(scale=1.5, offset=-30.0), Subtract(frame, scale=7.0), Divide(frame, scale=1.3)):
+        op = forward.inverse() if inverted else forward
+        pixels = MaskedImage.from_image(image.copy(), variance=variance.copy())
+        apply_op(op, pixels)
+        after = pixels.image.astype(np.float64)
+        # Float32 on one side, float64 on the other.
+        np.testing.assert_allclose(image_before(op, after), image, rtol=1e-5)
+        rule = rule_of(op, image.astype(np.float64), after, variance.astype(np.float64))
+        np.testing.assert_allclose(rule.scale * variance + rule.own, pixels.variance, rtol=1e-5, atol=1e-3)
+
+
 GAIN, READ_NOISE, LIGHT = 1.6, 6.0, 900.0
 SIZE = 256
 AMP = {
@@ -328,3 +351,18 @@ def test_example_a_variance_that_was_there_before_is_other() -> None:
     task._apply([task._step("varianceBudget")], exposure)
     one = budgets(exposure)["0"]
     assert (one.total, one.other, one.read) == (10, 10, 0)
+
+
+@pytest.mark.parametrize("has_parallel", [False, True])
+def test_example_the_noise_of_overscans_is_not_that_of_the_bias(has_parallel: bool) -> None:
+    chain = overscan_frames.task(
+        doBias=True, doVarianceBudget=True, doParallel=has_parallel, fitType="MEAN_PER_ROW",
+        parallel__fitType="MEAN_PER_ROW",
+    )  # fmt: skip
+    pixels = MaskedImage.from_image(np.zeros((60, 60), np.float32), variance=np.full((60, 60), 3, np.float32))
+    bias = Exposure(pixels, overscan_frames.PAIR, unit="adu", facts=frozenset({"assembled"}))
+    raw = overscan_frames.raw(overscan_frames.PAIR, np.full(overscan_frames.PAIR.raw_shape, 1000.0))
+    for one in budgets(chain.run(raw, bias=bias).exposure).values():
+        # Read noise of 9 adu² per pixel; a mean of 16 pixels of a row, and one of 6 of a column.
+        assert one.overscan == pytest.approx(9 / 16 + 9 / 6 * has_parallel, rel=1e-5)
+        assert one.bias == pytest.approx(3, rel=1e-5)
