@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from isrcore import FolderRepository, Registry, Struct, default_config, read_exposure
+from isrcore import FolderRepository, IsrTask, Registry, Struct, default_config, read_exposure
 from isrcore.task import TaskError
 from isrcore.versions import package_versions
 from isrcore_cfht import CfhtIsrTask
@@ -200,37 +200,39 @@ def test_writeSchemas(tmp_path: Path) -> None:
     assert not (tmp_path / "isr_overscan_schema.ecsv~2").exists()
 
 
-class Softer(CfhtIsrTask):
-    """Overrides of the task, between those of the camera and those of the user."""
+class Softer(IsrTask):
+    """The general task with overrides between those of the camera and those of the user."""
 
     @classmethod
     def applyOverrides(cls, config: Any) -> None:
         config.overscan.fitType, config.overscan.numSigmaClip = "MEANCLIP", 2.0
 
 
-def test_parseAndRun(tmp_path: Path) -> None:
+def test_parseAndRun(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_night(SIMULATED, tmp_path / "night")
     file, out = tmp_path / "night" / "science1.fits", tmp_path / "out"
-    words = [str(file), "--output", str(out), "-c", "doBias=false", "doDark=false", "doFlat=false"]
+    settings = ["-c", "doBias=false", "doDark=false", "doFlat=false", "overscan.numSigmaClip=5"]
     log = logging.getLogger("isrcore.parseAndRun")
-    more = ["overscan.numSigmaClip=5", "-L", "error"]
     config = default_config(Registry.discover(), "simulated")
     config.doVariance = False
-    done = Softer.parseAndRun([*words, *more], config=config, log=log, doReturnResults=True)
+    words = [str(file), "--output", str(out), *settings, "-L", "error"]
+    done = Softer.parseAndRun(words, config=config, log=log, doReturnResults=True)
     assert list(done.getDict()) == ["argumentParser", "parsedCmd", "taskRunner", "resultList"]
     assert [result.exitStatus for result in done.resultList] == [0, 0]
-    assert done.taskRunner.task_class is Softer
+    assert (done.parsedCmd.output, done.taskRunner.task_class) == (out, Softer)
     # The config that was given, then the task's overrides, then the user's settings.
     used = done.taskRunner.batch.tasks["simulated"].config
     assert (used.doVariance, used.overscan.fitType, used.overscan.numSigmaClip) == (False, "MEANCLIP", 5.0)
     assert log.level == logging.ERROR
     product = read_exposure(out / "science1_sim0.fits")
     np.testing.assert_array_equal(done.resultList[0].result.exposure.image, product.image)
+    # Files of another camera: both units fail, and so many are the exit status.
+    other = [str(file), "--output", str(tmp_path / "other")]
     with pytest.raises(SystemExit) as stop:
-        CfhtIsrTask.parseAndRun([*words[:2], str(tmp_path / "other")])
+        CfhtIsrTask.parseAndRun(other)
     assert stop.value.code == 2
+    assert "it is of camera 'simulated', which CfhtIsrTask is not for" in capsys.readouterr().err
     units = json.loads((tmp_path / "other" / "isr_report.json").read_text())["units"]
     assert [unit["status"] for unit in units] == ["failed"] * 2
-    again = CfhtIsrTask.parseAndRun([*words[:2], str(tmp_path / "third"), "--noExit"])
-    assert [result.exitStatus for result in again.resultList] == [1, 1]
-    assert all(result.result is None for result in again.resultList)
+    again = CfhtIsrTask.parseAndRun([*other, "--noExit"])
+    assert [(result.exitStatus, result.result) for result in again.resultList] == [(1, None)] * 2

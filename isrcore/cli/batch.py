@@ -77,7 +77,7 @@ class Batch:
         wanted = [one for words in arguments.id for one in _collect(problems, Selection.parse, words)]
         paths = [path for text in (files[0] if files else ()) for path in _inside(text)]
         self.units = [unit for path in paths for unit in self._survey(path) if self._is_chosen(unit, wanted)]
-        self._tasks = {task.camera: task for task in self._make_tasks(problems)}
+        self._tasks = dict(self._make_tasks(problems))
         if problems:
             raise CommandError("cannot start", problems)
         self._shelf = Shelf(self.registry, self.files)
@@ -105,10 +105,13 @@ class Batch:
         except Exception as fault:  # a reader is anybody's code; its error is this file's, not the batch's
             yield Unit(path, problems=(reason_of(fault),))
 
-    def _make_tasks(self, problems: list[str]) -> Iterator[IsrTask]:
+    def _make_tasks(self, problems: list[str]) -> Iterator[tuple[str, IsrTask]]:
         """A task for every camera; for none in particular when no file could be read."""
         for camera in sorted({unit.camera for unit in self.units if unit.exposure} or {""}):
-            yield from _collect(problems, self._make_task, camera)
+            for task in _collect(problems, self._make_task, camera):
+                # A task may be for one camera alone; then other cameras' files have none.
+                if camera in ("", task.camera):
+                    yield task.camera, task
 
     def _make_task(self, camera: str) -> IsrTask:
         config = make_config(self.registry, camera, self.arguments, self.task_class, self.base)
@@ -151,6 +154,10 @@ class Batch:
         self, unit: Unit, exposure: Exposure, inputs: dict[str, Any], problems: tuple[str, ...]
     ) -> None:
         """Plan one unit."""
+        if unit.camera not in self._tasks:
+            name = self.task_class.__name__
+            unit.problems += (f"it is of camera {unit.camera!r}, which {name} is not for: use another task",)
+            return
         try:
             unit.plan = self._tasks[unit.camera].plan(exposure, **inputs)
         except PlanError as fault:
