@@ -1,4 +1,4 @@
-"""A CCD of 8 x 12 pixels that is read out and described as those of MegaCam, and the documented task for it."""
+"""A CCD of 8 x 12 pixels that is read out and described like one of MegaCam, and the documented task."""
 
 from __future__ import annotations
 
@@ -48,9 +48,7 @@ AMP_B = attrs.evolve(
     raw_data_box=Box(0, 8, 9, 15),
     serial_overscan_box=Box(0, 8, 15, 18),
 )
-CCD = Detector(
-    "small", 3, (8, 12), (9, 18), (AMP_A, AMP_B), reference_pixel=(0.0, 0.0), pixel_size_mm=0.01
-)
+CCD = Detector("small", 3, (8, 12), (9, 18), (AMP_A, AMP_B), reference_pixel=(0.0, 0.0), pixel_size_mm=0.01)
 CAMERA = Camera("MegaCam", (CCD,))
 
 CARDS = {"GAINA": 1.5, "GAINB": 2.0, "RDNOISEA": 3.0, "RDNOISEB": 65535, "RDNOISE": 5.0, "SATURATE": 59000}

@@ -66,7 +66,8 @@ def test_readIsrData(reference: FolderRepository) -> None:
     found = task.readIsrData(reference, given)
     assert isinstance(found, Struct)
     assert (found.bias.image[0, 0], found.flat.image[0, 0]) == (8, 2)
-    assert {"dark", "defects", "linearizer", "crosstalkSources", "bfKernel", "fringes"} <= set(found.getDict())
+    kinds = {"dark", "defects", "linearizer", "crosstalkSources", "bfKernel", "fringes"}
+    assert kinds <= set(found.getDict())
     assert found.dark is None
     assert given.pixels.is_raw
     assert task.run(given, **{k: v for k, v in found.getDict().items() if v is not None}).exposure
@@ -118,7 +119,8 @@ def test_runQuantum() -> None:
     # The raw pixels come bare: detector 3 is what the reference says; dark is not there.
     given = raw()
     given.detector = type(given.detector).of_shape(given.shape)
-    context = Quantum(ccdExposure=given, camera=CAMERA, bias=frame(8).image, flat=frame(2, unit=""), dark=None)
+    inputs = {"bias": frame(8).image, "flat": frame(2, unit=""), "dark": None}
+    context = Quantum(ccdExposure=given, camera=CAMERA, **inputs)
     task = task_of(doDefect=False, doInterpolate=False)
     task.runQuantum(context, refs_of(3), ["outputExposure", "outputOssThumbnail"])
     product = context.outputs["outputExposure"]

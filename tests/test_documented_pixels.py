@@ -1,4 +1,4 @@
-"""What every documented method about pixels does, by its name: ``test_darkCorrection`` is about darkCorrection.
+"""What every documented method about pixels does, by its name: ``test_maskNan`` is about maskNan.
 
 Numbers are those of the specification where it has some.
 """
@@ -75,10 +75,15 @@ def test_flatCorrection() -> None:
 def test_flatContext() -> None:
     exposure, flat, dark = frame(100, 10, dark_s=20), frame(2, unit=""), frame(3, dark_s=10)
     task = task_of(doDark=True)
-    with pytest.raises(ZeroDivisionError), task.flatContext(exposure, flat, dark) as inside:
-        assert inside is exposure
-        assert (inside.image == 47).all()
-        raise ZeroDivisionError
+
+    def look_and_fail() -> None:
+        with task.flatContext(exposure, flat, dark) as inside:
+            assert inside is exposure
+            assert (inside.image == 47).all()
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        look_and_fail()
     assert (exposure.image == 100).all()
     assert not {"dark-subtracted", "flat-fielded"} & exposure.facts
     with task_of(doDark=False).flatContext(exposure, flat, dark) as inside:
@@ -360,7 +365,7 @@ def test_run() -> None:
     # The header's; RDNOISE where RDNOISEB is a placeholder.
     assert (a.gain, b.gain, a.read_noise, b.read_noise) == (1.5, 2.0, 3.0, 5.0)
     assert a.saturation == b.saturation == 59000
-    # Photon noise 192/g and read noise (RN/g)², and that of the median of three overscan pixels: π/2·(RN/g)²/3.
+    # Photon noise 192/g, read noise (RN/g)², and that of the median of three overscan pixels: π/2·(RN/g)²/3.
     wanted = [(192 / g + (noise / g) ** 2 * (1 + np.pi / 6)) / 2**2 for g, noise in ((1.5, 3), (2, 5))]
     np.testing.assert_allclose(product.variance[0, [0, 6]], wanted, rtol=1e-6)
     assert given.pixels.is_raw

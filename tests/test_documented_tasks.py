@@ -156,9 +156,14 @@ def test_applyOverrides() -> None:
 
 def test_timer(caplog: pytest.LogCaptureFixture) -> None:
     task = task_of()
-    with caplog.at_level(logging.DEBUG, "isrcore"), pytest.raises(ZeroDivisionError), task.timer("block"):
-        assert task.metadata.keys() == [f"blockStart{item}" for item in ITEMS]
-        raise ZeroDivisionError
+
+    def look_and_fail() -> None:
+        with task.timer("block"):
+            assert task.metadata.keys() == [f"blockStart{item}" for item in ITEMS]
+            raise ZeroDivisionError
+
+    with caplog.at_level(logging.DEBUG, "isrcore"), pytest.raises(ZeroDivisionError):
+        look_and_fail()
     assert task.metadata.keys() == [f"block{end}{item}" for end in ("Start", "End") for item in ITEMS]
     assert task.metadata["blockEndCpuTime"] >= task.metadata["blockStartCpuTime"]
     assert datetime.datetime.fromisoformat(task.metadata["blockStartUtc"]).tzinfo is datetime.UTC
