@@ -123,7 +123,7 @@ FAULTS = (
 
 
 @cache
-def tests_of_methods() -> dict[str, str]:
+def files_of_tests() -> dict[str, str]:
     """The file of every test in `TESTS`, by what stands after ``test_`` in its name."""
     return {
         name: file
@@ -156,7 +156,7 @@ def _copies(count: int) -> Iterator[list[Path]]:
         for copy in copies:
             for name in _ROOTS:
                 shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
-            shutil.copy(ROOT / "pyproject.toml", copy)
+            shutil.copy2(ROOT / "pyproject.toml", copy)
         yield copies
 
 
@@ -168,21 +168,20 @@ def _kills(copy: Path, faults: Iterable[Fault]) -> list[tuple[str, str]]:
 def _killer(copy: Path, fault: Fault) -> str:
     """The test that notices a fault, made in a copy for as long as it takes."""
     (copy / fault.path).write_text(fault.mutated())
-    name = f"tests/{tests_of_methods()[fault.method]}::test_{fault.method}"
+    name = f"tests/{files_of_tests()[fault.method]}::test_{fault.method}"
     try:
         return next(iter(_failing(copy, name)), "")
     finally:
-        shutil.copy(ROOT / fault.path, copy / fault.path)
+        # With its time of before, which tells Python that what it compiled is of another source.
+        shutil.copy2(ROOT / fault.path, copy / fault.path)
 
 
 def _failing(copy: Path, *tests: str) -> list[str]:
     """Those of the tests that fail in a copy."""
     paths = (copy, copy / "plugins", copy / "cameras")
-    # Compiled files are told apart by size and time: a fault may have those of what it replaces.
     environment = {
         **os.environ,
         "PYTHONPATH": os.pathsep.join(map(str, paths)),
-        "PYTHONDONTWRITEBYTECODE": "1",
         "COLUMNS": "200",
     }
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--tb=no", *tests]

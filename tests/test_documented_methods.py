@@ -7,18 +7,18 @@ from collections import Counter
 
 import pytest
 
-from tests.documented_faults import FAULTS, PAGE, Fault, killers, render, tests_of_methods
+from tests.documented_faults import FAULTS, PAGE, Fault, killers, render, files_of_tests
 from tests.documented_page import methods, needs_page
 
 
 @needs_page
 def test_every_documented_method_has_a_test_of_its_name() -> None:
-    assert set(tests_of_methods()) == set(methods())
+    assert set(files_of_tests()) == set(methods())
 
 
 @needs_page
 def test_every_documented_method_has_a_fault() -> None:
-    assert Counter(fault.method for fault in FAULTS) == Counter(methods())
+    assert Counter(fault.method for fault in FAULTS) == Counter(list(methods()))
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.method)
@@ -31,7 +31,7 @@ def test_every_fault_is_about_the_method_as_it_is(fault: Fault) -> None:
 
 def test_the_page_lists_every_fault() -> None:
     rows = re.findall(r"^\| `(\w+)` \|.*\| `(tests/\S+)` \|$", PAGE.read_text(), re.MULTILINE)
-    wanted = [(f.method, f"tests/{tests_of_methods()[f.method]}::test_{f.method}") for f in FAULTS]
+    wanted = [(f.method, f"tests/{files_of_tests()[f.method]}::test_{f.method}") for f in FAULTS]
     assert rows == wanted
     assert PAGE.read_text() == render(dict(rows))
 

@@ -89,6 +89,14 @@ def test_makeField() -> None:
     assert config.isr.target is CfhtIsrTask
     assert config.describe("isr").doc == "Corrections."
     assert type(config.isr.value) is CfhtIsrTask.ConfigClass
+    # The section has all that the task's steps need, and a parent's section is what a subtask takes.
+    config.isr.flat.userScale = 2.0
+    night = Task(config=config, name="night")
+    night.makeSubtask("isr")
+    assert night.isr.getFullName() == "night.isr"  # type: ignore[attr-defined]
+    assert night.isr.flat.getFullName() == "night.isr.flat"  # type: ignore[attr-defined]
+    assert night.isr.config.flat.userScale == 2.0  # type: ignore[attr-defined]
+    assert CfhtIsrTask(name="isr", parentTask=night).config is config.isr.value
 
 
 def test_getFullMetadata() -> None:

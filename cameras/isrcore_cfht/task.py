@@ -22,6 +22,8 @@ class CfhtIsrTask(IsrTask):
     ``camera="MegaCam"`` does.
     """
 
+    only_camera = CAMERA.name
+
     def __init__(self, config: Config | None = None, name: str | None = None, **keywords: Any) -> None:
         super().__init__(config, name, **{**keywords, "camera": CAMERA.name})
 
