@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from functools import cache
 from typing import Any, ClassVar
 
 from isrcore.calibrations import Alignment, Calibrations, plane_names
@@ -10,7 +11,7 @@ from isrcore.camera import Amplifier, Camera
 from isrcore.config import Config
 from isrcore.debug_views import DebugViews
 from isrcore.exposure import Exposure
-from isrcore.isr_config import IsrConfig, default_config
+from isrcore.isr_config import default_config, isr_config
 from isrcore.kernels.memory import PlanePool
 from isrcore.kernels.tiled import Executor, Tiled
 from isrcore.plan import Plan, plan
@@ -22,14 +23,31 @@ from isrcore.step import Skip, Step
 from isrcore.task import Task
 
 
+@cache
+def _installed_config(camera: str) -> type[Config]:
+    """The config class for the steps of the installed plugins."""
+    return isr_config(Registry.discover(), camera)
+
+
+class _InstalledConfig:
+    """A task's config class, made when somebody asks: which steps there are is not known before."""
+
+    def __get__(self, task: StepTask | None, owner: type[StepTask]) -> type[Config]:
+        return _installed_config(owner.only_camera)
+
+
 class StepTask(Retrieval):
     """A task whose work is done by the steps of a registry.
 
-    ``config`` defaults to `default_config` for the camera; it is validated and frozen here. ``registry``
+    ``config`` defaults to `default_config` for the camera, or with a parent to the parent's section; it is
+    validated and frozen here. ``registry``
     defaults to the installed plugins; ``executor`` runs pixel operations (default: bands on one thread).
     """
 
-    ConfigClass: ClassVar[type[Config]] = IsrConfig
+    #: Defaults of the installed plugins' steps, before the camera's overrides (`default_config` has those).
+    ConfigClass: ClassVar[Any] = _InstalledConfig()
+    #: The camera of tasks that are for one alone; empty for tasks that take any.
+    only_camera: ClassVar[str] = ""
 
     def __init__(
         self,
@@ -44,7 +62,7 @@ class StepTask(Retrieval):
     ) -> None:
         self.registry = registry or Registry.discover()
         self.camera = camera
-        if config is None:
+        if config is None and parentTask is None:
             config = default_config(self.registry, camera)
         super().__init__(config=config, name=name, parentTask=parentTask, **keywords)
         self.executor: Executor = executor or Tiled()

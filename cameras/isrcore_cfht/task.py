@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
-from isrcore import Config, Exposure, IsrTask, Struct
+from isrcore import Calibrations, Config, Exposure, IsrTask, Plan, Struct
 from isrcore_cfht.camera import CAMERA
 
 _AMPLIFIERS = {"A", "B"}
@@ -20,6 +21,8 @@ class CfhtIsrTask(IsrTask):
     Levels, defaults and masks come from this plugin's steps and overrides, so it does what ``IsrTask`` with
     ``camera="MegaCam"`` does.
     """
+
+    only_camera = CAMERA.name
 
     def __init__(self, config: Config | None = None, name: str | None = None, **keywords: Any) -> None:
         super().__init__(config, name, **{**keywords, "camera": CAMERA.name})
@@ -46,15 +49,20 @@ class CfhtIsrTask(IsrTask):
             raise ValueError(
                 "CfhtIsrTask got a bfKernel, but does not correct the brighter-fatter effect: pass None"
             )
-        # Pixels that do not say their detector yet get it from the camera.
-        names = ccdExposure.detector.amplifier_names if isinstance(ccdExposure, Exposure) else ()
-        if not set(names) <= _AMPLIFIERS:
-            raise MegaCamError(
-                f"{ccdExposure.label} has amplifiers {', '.join(map(repr, names))}; those of MegaCam are "
-                "'A' and 'B': give an exposure of a MegaCam CCD"
-            )
         given = {"bias": bias, "linearizer": linearizer, "dark": dark, "flat": flat, "defects": defects}
         inputs = {**given, "fringes": fringes, **kwds}
         return super().run(
             ccdExposure, **{kind: value for kind, value in inputs.items() if value is not None}
         )
+
+    def prepared(
+        self, exposure: Exposure, inputs: dict[str, Any], without: Collection[str] = ()
+    ) -> tuple[Plan, Calibrations]:
+        """See `isrcore.IsrTask.prepared`. Raises `MegaCamError` for amplifiers other than A and B."""
+        names = exposure.detector.amplifier_names
+        if not set(names) <= _AMPLIFIERS:
+            raise MegaCamError(
+                f"{exposure.label} has amplifiers {', '.join(map(repr, names))}; those of MegaCam are "
+                "'A' and 'B': give an exposure of a MegaCam CCD"
+            )
+        return super().prepared(exposure, inputs, without)

@@ -17,6 +17,7 @@ import attrs
 import isrcore
 from isrcore import Registry, StepSpec, default_config, hookspecs
 from isrcore.cli.main import make_parser
+from isrcore_cfht import CfhtIsrTask
 
 MARKER = re.compile(r"^<!-- isr: ([a-z-]+)((?: \S+)*) -->$", re.MULTILINE)
 
@@ -169,6 +170,50 @@ def method_table(registry: Registry) -> Iterator[str]:
     yield from render_table(("method of `IsrTask`", "what it does", "steps"), rows)
 
 
+def documented_attributes(_registry: Registry, *names: str) -> Iterator[str]:
+    """Attributes of the documented task's class, and their values."""
+    rows = ((f"`{name}`", f"`{getattr(CfhtIsrTask, name)!r}`", _ATTRIBUTES[name]) for name in names)
+    yield from render_table(("attribute", "value", "what it says"), rows)
+
+
+_ATTRIBUTES = {"canMultiprocess": "A task may be sent to other processes: `--jobs` does."}
+
+
+def documented_methods(_registry: Registry, *names: str) -> Iterator[str]:
+    """Methods of the documented task: signature, docstrings, who defines them, the steps they do."""
+    for name in names:
+        yield from (f"### `{name}`", "", "```text", method_signature(name), "```", "")
+        for docstring in docstrings_of(name):
+            yield from (text_of(docstring), "")
+        if steps := METHODS.get(name):
+            links = ", ".join(f"[`{step}`](corrections.md#{step.lower()})" for step in steps)
+            yield from (f"Formulas: {links}.", "")
+
+
+def method_signature(name: str) -> str:
+    """A method of the documented task as it is called; annotations without the quotes Python keeps."""
+    method = getattr(CfhtIsrTask, name)
+    signature = inspect.signature(method)
+    parameters = [one for one in signature.parameters.values() if one.name != "self"]
+    plain = _QUOTED.sub(r"\1\2", str(signature.replace(parameters=parameters)))
+    prefix = "classmethod " if inspect.ismethod(method) else ""
+    return f"{prefix}{name}{plain}"
+
+
+# An annotation, which defaults are not: it follows a colon or an arrow.
+_QUOTED = re.compile(r"((?:\w: )|(?:-> ))'([^']*)'")
+
+
+def docstrings_of(name: str) -> Iterator[str]:
+    """What a method says, and what those say that it refers to: definitions further up with the same name."""
+    for owner in CfhtIsrTask.__mro__:
+        if name in vars(owner):
+            docstring = inspect.getdoc(vars(owner)[name]) or ""
+            yield docstring
+            if not re.search(rf"[Ss]ee `[\w.]+\.{name}`", docstring):
+                return
+
+
 def correction_table(registry: Registry, name: str) -> Iterator[str]:
     """What a user must know of one step besides its formula."""
     spec = registry.specs[name]
@@ -313,6 +358,8 @@ TABLES: dict[str, Callable[..., Iterator[str]]] = {
     "commands": command_table,
     "config": config_table,
     "correction": correction_table,
+    "documented-attributes": documented_attributes,
+    "documented-methods": documented_methods,
     "hooks": hook_table,
     "methods": method_table,
     "planes": plane_table,

@@ -99,7 +99,7 @@ class Batch:
             if problems
             else [unit for units in _collect(problems, self._find_units, wanted) for unit in units]
         )
-        self._tasks = {task.camera: task for task in self._make_tasks(problems)}
+        self._tasks = dict(self._make_tasks(problems))
         if problems:
             raise CommandError("cannot start", problems)
         self._shelf = Shelf(self.registry, self.files)
@@ -147,10 +147,13 @@ class Batch:
         except Exception as fault:  # a reader is anybody's code; its error is this file's, not the batch's
             yield Unit(path, problems=(reason_of(fault),))
 
-    def _make_tasks(self, problems: list[str]) -> Iterator[IsrTask]:
+    def _make_tasks(self, problems: list[str]) -> Iterator[tuple[str, IsrTask]]:
         """A task for every camera; for none in particular when no file could be read."""
         for camera in sorted({unit.camera for unit in self.units if unit.exposure} or {""}):
-            yield from _collect(problems, self._make_task, camera)
+            for task in _collect(problems, self._make_task, camera):
+                # A task may be for one camera alone; then other cameras' files have none.
+                if camera in ("", task.camera):
+                    yield task.camera, task
 
     def _make_task(self, camera: str) -> IsrTask:
         config = make_config(self.registry, camera, self.arguments, self.task_class, self.base)
@@ -193,6 +196,10 @@ class Batch:
         self, unit: Unit, exposure: Exposure, inputs: dict[str, Any], problems: tuple[str, ...]
     ) -> None:
         """Plan one unit."""
+        if unit.camera not in self._tasks:
+            name = self.task_class.__name__
+            unit.problems += (f"it is of camera {unit.camera!r}, which {name} is not for: use another task",)
+            return
         try:
             unit.plan = self._tasks[unit.camera].plan(exposure, **inputs)
             unit.inputs = dict(self._digests(unit, unit.plan, inputs))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import tempfile
 from collections.abc import Iterator
-from contextlib import redirect_stdout
+from contextlib import redirect_stderr, redirect_stdout
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -88,7 +88,7 @@ def _check(origins: Origins, folders: list[Path]) -> None:
             problems.append(f"{one.kind} {one.path!r} is gone; say with --inputs FOLDER where to look for it")
         if state == CHANGED:
             problems.append(
-                f"{one.kind} {one.path!r} is not what went in, which had the digest {one.digest}; look for it "
+                f"{one.kind} {one.path!r} is not what went in, which had digest {one.digest}; look for it "
                 "elsewhere with --inputs FOLDER"
             )
     if problems:
@@ -108,9 +108,13 @@ def _words(origins: Origins, detector: str, folders: list[Path], folder: Path) -
 
 
 def _run(arguments: argparse.Namespace, words: list[str]) -> int:
-    """Run a command of ours without its table."""
+    """Run a command of ours; what it tells is shown when it fails."""
     # The command line knows its commands, of which this is one.
     from isrcore.cli.main import main
 
-    with redirect_stdout(StringIO()):
-        return main(words, arguments.registry)
+    told = StringIO()
+    with redirect_stdout(StringIO()), redirect_stderr(told):
+        status = main(words, arguments.registry)
+    if status != OK:
+        arguments.messages.print(told.getvalue(), soft_wrap=True)
+    return status
