@@ -235,7 +235,7 @@ def _without_masks(placed: tuple[Placed, ...], whole: Box) -> tuple[tuple[Placed
     left, masks = [], []
     for one in placed:
         if isinstance(one.op, Subtract | Divide) and not one.op.inverted and one.box == whole:
-            masks.append(one.op.frame.mask)
+            masks += [] if one.op.skips_mask else [one.op.frame.mask]
             one = attrs.evolve(one, op=one.op.without_mask())
         left.append(one)
     return tuple(left), tuple(masks)

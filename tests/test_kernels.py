@@ -25,6 +25,7 @@ from isrcore import (
     Subtract,
 )
 from isrcore.kernels.reference import Placed, Work, execute
+from isrcore.runner import _without_masks
 from isrcore.testing import strategies
 from isrcore.testing.contracts import check_same
 
@@ -119,3 +120,11 @@ def test_example_a_column_operand_follows_the_flip() -> None:
     assert placed is not None
     assert placed.box == Box(3, 5, 7, 8)
     assert placed.op.offset.tolist() == [[2], [1]]  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(("op", "taken"), [(Subtract(FRAME), 1), (Subtract(FRAME).without_mask(), 0)])
+def test_flags_that_an_operation_leaves_alone_are_not_taken(op: Op, taken: int) -> None:
+    whole = Box.of_shape(FRAME.shape)
+    left, masks = _without_masks((Placed(op, whole),), whole)
+    assert len(masks) == taken
+    assert all(one.op.skips_mask for one in left)
