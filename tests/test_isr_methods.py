@@ -225,6 +225,15 @@ def test_dark_scales_with_dark_time_and_comes_back():
     assert np.argwhere(exposure.mask).tolist() == [[1, 2]]
 
 
+@pytest.mark.parametrize(("flag", "kind"), [("doBias", "bias"), ("doDark", "dark"), ("doFlat", "flat")])
+def test_flags_of_a_frame_join_those_of_the_exposure(flag, kind):
+    exposure, other = frame(10, dark_s=300), frame(2, dark_s=600)
+    exposure.mask[0, 0], other.mask[0, :2] = 1, (2, 4)
+    mask = make_task(flag).run(exposure, **{kind: other}).exposure.mask
+    assert mask[0, :3].tolist() == [3, 4, 0]
+    assert not mask[1:].any()
+
+
 def test_dark_is_not_subtracted_twice():
     exposure, dark, task = frame(10, dark_s=300), frame(2, dark_s=300), make_task()
     task.darkCorrection(exposure, dark)

@@ -282,3 +282,12 @@ def test_example_the_read_noise_is_the_scatter_of_the_overscan_in_electron():
     for amp in PAIR.amplifiers:
         # 960 pixels know a scatter to 2.3 %: five times that.
         assert done.measured["overscan"][amp.name].read_noise == pytest.approx(3 * amp.gain, rel=0.12)
+
+
+def test_example_the_empirical_read_noise_of_a_run_is_the_scatter_of_its_overscan():
+    quiet = PAIR.with_amplifiers(A={"read_noise": 0.0}, B={"read_noise": 0.0})
+    noise = np.random.default_rng(5).normal(1000, 3, PAIR.raw_shape)
+    done = task(fitType="MEAN", doEmpiricalReadNoise=True).run(raw(quiet, noise)).exposure
+    for amp in PAIR.amplifiers:
+        # 960 pixels know a variance to 4.6 %: five times that.
+        assert done.measured["variance"][amp.name].read_noise == pytest.approx(9, rel=0.23)
