@@ -93,7 +93,7 @@ Objection = Callable[[Calibration], str]
 
 @attrs.frozen
 class Found:
-    """The calibration for a query, None if there is none; ``is_fallback`` when it is of the fallback filter."""
+    """The calibration for a query, None if there is none; ``is_fallback``: it is of the fallback filter."""
 
     query: Query
     chosen: Calibration | None
