@@ -29,8 +29,8 @@ _ZONE = "America/Chicago"
 def read_legacy_registry(path: str | Path) -> list[Calibration]:
     """The calibrations in a registry, one for every file and CCD, in order of kind and row.
 
-    ``detector`` is ccd00 for extension 1 and so on, ``name`` the file's, ``payload`` its path below the root of
-    calibrations and the extension. Raises `RepositoryError` when the file is no such registry.
+    ``detector`` is ccd00 for extension 1 and so on, ``name`` the file's, ``payload`` its path below the root
+    of calibrations and the extension. Raises `RepositoryError` when the file is no such registry.
     """
     source = Path(path)
     if not source.is_file():

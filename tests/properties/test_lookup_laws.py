@@ -17,10 +17,10 @@ policies = st.sampled_from(Policy)
 
 
 @st.composite
-def calibrations(draw, count=st.integers(0, 12)):
+def calibrations(draw):
     """Calibrations with names of their own."""
     found = []
-    for number in range(draw(count)):
+    for number in range(draw(st.integers(0, 12))):
         begin, end = sorted(draw(st.lists(MOMENTS, min_size=2, max_size=2, unique=True)))
         found.append(
             Calibration(
