@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import os
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -34,10 +35,15 @@ def replacing(target: Path) -> Iterator[IO[bytes]]:
     _synchronise(target.parent)
 
 
-def remove_unfinished(target: Path) -> None:
-    """Remove what a process that died while it wrote a file has left behind; nobody may be writing it."""
+def remove_unfinished(target: Path, older_than_s: float = 0.0) -> None:
+    """Remove what a process that died while it wrote a file has left behind.
+
+    Nobody may be writing it, unless what was changed in the last ``older_than_s`` seconds is left alone.
+    """
     for left in target.parent.glob(f".{glob.escape(target.name)}.*{UNFINISHED}"):
-        left.unlink(missing_ok=True)
+        with suppress(FileNotFoundError):
+            if time.time() - left.stat().st_mtime >= older_than_s:
+                left.unlink()
 
 
 def _synchronise(folder: Path) -> None:

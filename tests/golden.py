@@ -50,6 +50,11 @@ def _entries() -> list[dict[str, Any]]:
     return entries
 
 
+def all_cases() -> set[str]:
+    """The names of all pairs."""
+    return {entry["case"] for entry in _entries()}
+
+
 def golden_cases(function: str) -> list[Any]:
     """Parameters ``entry, inputs, outputs``, one per case of ``function``; one skipped case without data."""
     if not (ROOT / "index.json").exists():

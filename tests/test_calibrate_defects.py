@@ -75,6 +75,16 @@ def test_every_hot_pixel_of_a_dark_is_found_and_nothing_else(seed):
     assert good_fraction(found, bad) < 1e-4
 
 
+def test_pixels_of_a_low_column_that_look_good_by_chance_belong_to_it():
+    image = flat()
+    # 6 % low: of pixels with 1.1 % of noise one in 150 is within the 3 sigma that count as good.
+    image[:, 200] *= 0.94
+    found = find_in_flat(image, DETECTOR, Bounds())
+    assert (image[:, 200] / flat()[:, 199:202:2].mean(axis=1) > 0.967).sum() > 0
+    assert found[:, 200].all()
+    assert found.sum() == 500
+
+
 def test_a_clean_detector_has_no_defects():
     assert not find_in_flat(flat(), DETECTOR, Bounds()).any()
 

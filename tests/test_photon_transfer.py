@@ -71,9 +71,20 @@ def test_hits_and_bad_pixels_change_little():
     frames[0][10, 10:14] += 20_000
     frames[1][20] = np.nan
     found = Pair.of(*frames, is_lit=True)
-    assert found.number == clean.number - 4 - 48
+    # The row is gone, with the mean that was taken off it.
+    assert found.number == clean.number - 4 - 48 + 1
     # 52 of 1920 pixels less: the variance scatters by its error, 3 %, times the root of what is gone.
     assert found.variance == pytest.approx(clean.variance, rel=0.03 * math.sqrt(52 / 1920) * 3)
+
+
+def test_a_drift_of_the_pedestal_is_no_read_noise():
+    rng = np.random.default_rng(5)
+    frames = [rng.normal(0, 4, (200, 48)).astype(np.float32) for _ in range(2)]
+    still = Pair.of(*frames, is_lit=False)
+    frames[0] += 5 * np.sin(np.arange(200, dtype=np.float32) / 30)[:, None]
+    drifting = Pair.of(*frames, is_lit=False)
+    assert drifting.variance == pytest.approx(still.variance, rel=1e-4)
+    assert drifting.variance == pytest.approx(32, rel=0.05)
 
 
 def test_the_textbook_case():

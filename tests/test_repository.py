@@ -17,12 +17,15 @@ from isrcore import (
     DataRepository,
     DatasetError,
     DatasetExistsError,
+    Exposure,
     IsrTask,
+    MaskedImage,
     Metadata,
     RawError,
     Registry,
     Repository,
     RepositoryError,
+    VisitInfo,
     default_config,
     read_exposure,
     read_provenance,
@@ -451,6 +454,23 @@ def test_a_night_lasts_from_noon_to_noon_at_the_telescope() -> None:
     assert cameras["MegaCam"].night(Time("2022-01-27T16:00:00")) == "2022-01-26"
     assert cameras["MegaCam"].night(Time("2022-01-27T23:00:00")) == "2022-01-27"
     assert CAMERA.night(Time("2022-01-27T11:59:00")) == "2022-01-26"
+
+
+def test_a_listing_says_what_reading_says(night: Path, tmp_path: Path) -> None:
+    registry = Registry.discover()
+    camera = registry.camera("MegaCam")
+    visit = VisitInfo(
+        1000001, 60.0, 60.0, Time("2015-11-01T10:00:00"), "r.MP9601", "M31", "science", 30.0, -5.0
+    )
+    pixels = {one: MaskedImage.from_raw(np.full(one.raw_shape, 9, np.uint16)) for one in camera.detectors[:2]}
+    frames = (Exposure(image, one, "MegaCam", visit) for one, image in pixels.items())
+    registry.write_raw(tmp_path / "1000001o.fits.fz", camera, frames)
+    for path in (tmp_path / "1000001o.fits.fz", night / "science1.fits", night / "bias1.fits"):
+        found, surveyed = registry.list_raw(path), list(registry.survey_raw(path))
+        assert found.camera == surveyed[0].camera
+        assert found.detectors == tuple(exposure.detector.name for exposure in surveyed)
+        # Unknown numbers are not equal to themselves; their texts are.
+        assert repr(found.visit) == repr(surveyed[0].visit)
 
 
 def test_raw_files_are_listed_whatever_their_compression(tmp_path: Path) -> None:

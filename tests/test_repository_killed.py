@@ -140,6 +140,24 @@ def test_example_a_product_that_is_cut_off_would_be_found(undisturbed: Path, tmp
         assert_nothing_is_half_visible(root)
 
 
+def test_two_runs_at_once_both_end_well(undisturbed: Path, tmp_path: Path) -> None:
+    root = tmp_path / "repository"
+    shutil.copytree(undisturbed, root, symlinks=True)
+    shutil.rmtree(root / "products")
+    shutil.rmtree(root / "record")
+    words = ["run", str(root), "-c", "doDark=false"]
+    script = f"import sys; from isrcore.cli.main import main; sys.exit(main({words!r}))"
+    runs = [
+        subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        for _ in range(2)
+    ]
+    told = [run.communicate()[1] for run in runs]
+    assert [run.returncode for run in runs] == [0, 0], told
+    assert content(root) == content(undisturbed)
+    assert main([*words, "--dry-run"]) == 0
+    assert_nothing_is_half_visible(root)
+
+
 INGEST = """
 import sys
 from pathlib import Path

@@ -13,6 +13,9 @@ from isrcore.data_repository import DataRepository
 from isrcore.fits import FitsError, check_writable
 from isrcore.paths import stem
 
+# Seconds without a change after which nobody is writing a file any more.
+_ABANDONED_S = 60.0
+
 
 def assign_products(
     units: list[Unit], arguments: argparse.Namespace, repository: DataRepository | None = None
@@ -29,8 +32,8 @@ def assign_products(
         for folder in _folders(products, arguments.output):
             _make_folder(folder)
         for product in products.values():
-            # Of a run that was killed; nobody else writes this product.
-            remove_unfinished(product)
+            # Of a run that was killed; in a repository another run may be writing this product now.
+            remove_unfinished(product, 0.0 if arguments.output else _ABANDONED_S)
         _check(products, overwrite)
     return products
 

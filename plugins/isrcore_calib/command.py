@@ -25,8 +25,8 @@ from isrcore_calib.rules import METHODS
 from isrcore_calib.sky import SkyOptions
 from isrcore_calib.table import Rows, show
 
-_ABOUT = """Make calibrations from raw frames: master biases, darks, flats and fringe frames, tables of defects
-and crosstalk coefficients for every detector, and a table of gain and read noise for all.
+_ABOUT = """Make calibrations from raw frames: master biases, darks, flats and fringe frames, tables of
+defects and crosstalk coefficients for every detector, and a table of gain and read noise for all.
 
 Every input is corrected as far as makes sense for its kind (overscan, saturation, assembly, variance; with
 the masters given, bias, dark and flat). Those of a master are combined pixel by pixel without outliers; bad

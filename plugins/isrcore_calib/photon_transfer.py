@@ -5,8 +5,10 @@ S1, S2 above the biases, with k = S1/S2 and read noise r in adu,
 
     var(F1 - k F2) = S1 (1 + k) / g + r² (1 + k²),    var(B1 - B2) = 2 r²
 
-(Janesick, "Photon Transfer", 2007, ch. 5; there k = 1). Pairs are pooled by their numbers of pixels, not by
-their estimated errors: a variance that is low by chance has a small error too, and would count for more.
+(Janesick, "Photon Transfer", 2007, ch. 5; there k = 1). What a whole row of a difference shares is a drift of
+the pedestal, which overscan can tell, and no read noise: it is taken off, at the cost of a degree of freedom
+each. Pairs are pooled by their numbers of pixels, not by their
+estimated errors: a variance that is low by chance has a small error too, and would count for more.
 Rounding to whole adu adds 1/12 adu² to every frame. It is no noise of the amplifier and is taken off r²; in
 the gain it cancels.
 
@@ -26,6 +28,7 @@ import numpy.typing as npt
 from isrcore import statistics
 
 Float32 = npt.NDArray[np.float32]
+Float64 = npt.NDArray[np.float64]
 
 # Normal values further away: less than one in a million, and a hundred thousandth of the variance.
 _NUM_SIGMA = 5.0
@@ -34,9 +37,9 @@ _ROUNDING = 1 / 12
 
 @attrs.frozen
 class Pair:
-    """What two frames of one amplifier say: ``number`` of pixels, ``variance`` of F1 - ratio F2 (adu²).
+    """What two frames of one amplifier say: the ``variance`` of F1 - ratio F2 (adu²), from ``number`` values.
 
-    ``first`` and ``second`` are the mean levels in adu.
+    These are one more than its degrees of freedom. ``first`` and ``second`` are the mean levels in adu.
     """
 
     number: int
@@ -47,17 +50,33 @@ class Pair:
 
     @classmethod
     def of(cls, one: Float32, other: Float32, *, is_lit: bool) -> Pair:
-        """Compare two frames; NaN pixels do not count. The second is brought to the first's level if lit."""
+        """Compare two frames (ny, nx); NaN pixels do not count. The second is brought to the first's level
+        if lit.
+        """
         usable = np.isfinite(one) & np.isfinite(other)
-        one, other = one[usable].astype(np.float64), other[usable].astype(np.float64)
-        if one.size < 3:
+        if np.count_nonzero(usable) < 3:
             return cls(0, math.nan, 1.0, math.nan, math.nan)
-        ratio = float(np.median(one) / np.median(other)) if is_lit else 1.0
-        difference = one - ratio * other
-        found = statistics.clipped(difference, _NUM_SIGMA)
-        kept = np.abs(difference - found.mean) <= _NUM_SIGMA * found.sigma
-        means = (float(np.mean(values[kept])) for values in (one, other))
-        return cls(found.count, found.sigma**2, ratio, *means)
+        ratio = float(np.median(one[usable]) / np.median(other[usable])) if is_lit else 1.0
+        difference = np.where(usable, one - ratio * other.astype(np.float64), np.nan)
+        kept = _near(difference - statistics.median_rows(difference)[:, None])
+        variance, number = _variance_in_rows(difference, kept)
+        means = (float(np.mean(values[kept], dtype=np.float64)) for values in (one, other))
+        return cls(number, variance, ratio, *means)
+
+
+def _near(values: Float64) -> npt.NDArray[np.bool_]:
+    """What is no outlier."""
+    found = statistics.clipped(values, _NUM_SIGMA)
+    return np.asarray(np.abs(values - found.mean) <= _NUM_SIGMA * found.sigma)
+
+
+def _variance_in_rows(values: Float64, kept: npt.NDArray[np.bool_]) -> tuple[float, int]:
+    """The variance about the means of rows, and one more than its degrees of freedom."""
+    counts = np.count_nonzero(kept, axis=1)
+    means = np.sum(values, axis=1, where=kept) / np.maximum(counts, 1)
+    square = float(np.sum((values - means[:, None]) ** 2, where=kept))
+    free = int(counts.sum() - np.count_nonzero(counts))
+    return (square / free, free + 1) if free > 0 else (math.nan, 0)
 
 
 @attrs.frozen

@@ -203,7 +203,8 @@ class _Batch:
             "inputs": [_sha256(path) for path in self.files],
             "masters": [_sha256(Path(name)) if Path(name).is_file() else name for name in used],
             "detectors": self.detectors,
-            "config": [Path(file).read_text(encoding="utf-8") for file in arguments.config_file],
+            # What cannot be read is told by whoever uses it.
+            "config": [_sha256(Path(file)) for file in arguments.config_file if Path(file).is_file()],
             "options": {key: repr(value) for key, value in vars(arguments).items() if key not in _UNTOLD},
             "version": importlib.metadata.version("isrcore"),
         }

@@ -178,8 +178,8 @@ def _total(rows: npt.NDArray[Any], weights: Float64 | None = None) -> Float64:
 
 
 def _finished(image: npt.NDArray[np.floating], variance: Float64, number: Counts) -> Combination:
-    """In the types of a master. Zero is plus zero: which one a minimum gives depends on the processor."""
-    return (image + 0.0).astype(np.float32), variance.astype(np.float32), number.astype(np.int16)
+    """In the types of a master."""
+    return image.astype(np.float32), variance.astype(np.float32), number.astype(np.int16)
 
 
 def combine_values(values: Float32, variances: Float32, typical: Float32, rule: Rule) -> Combination:

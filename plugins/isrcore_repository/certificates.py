@@ -42,7 +42,7 @@ def certify(root: Path, path: Path, first: Time | None, last: Time | None, **abo
     Raises `RepositoryError` when the file does not say what it is and ``about`` (kind, detector, filter)
     does not either, or when the range of validity is empty.
     """
-    if first is not None and last is not None and not first <= last:
+    if first is not None and last is not None and not first < last:
         raise RepositoryError(
             f"{str(path)!r} would be valid from {first.isot} to {last.isot}, that is never; swap"
         )

@@ -16,6 +16,7 @@ from isrcore_repository.listing import list_content
 from isrcore_repository.making import make_repository
 from isrcore_repository.rebuild import rebuild
 from isrcore_repository.repository import EmbeddedRepository
+from isrcore_repository.search import names_of
 from isrcore_repository.status import show_status
 from isrcore_repository.terminal import counting
 
@@ -31,7 +32,8 @@ file of the same exposure and detector is refused, and all such files are told o
 _LIST = """Show raw frames and calibrations of a repository."""
 
 _REBUILD = """Make the registry anew from the files: raw files by their headers, calibrations by their
-certificates, products and records by their names. Nothing but the registry is changed."""
+certificates, products and records by their names. Unfinished files of programs that were killed more than an
+hour ago are removed; otherwise nothing but the registry is changed."""
 
 _CERTIFY = """Let a master, or a table such as defects, be used for exposures from one moment to another. A
 file from elsewhere is copied into the repository first. Without --from or --to there is no limit."""
@@ -48,7 +50,7 @@ def isr_commands(subcommands: Any) -> None:
     parser = _add(subcommands, "list", "show what is in a repository", _LIST, show_list)
     kinds = "kinds of frames and calibrations: science, bias, dark, flat and so on"
     parser.add_argument("--type", type=_words, metavar="A,B", help=kinds)
-    for key, text in (("filter", "filters, as the headers name them"), ("night", "dates of evenings")):
+    for key, text in (("filter", "filters, by any of their names"), ("night", "dates of evenings")):
         parser.add_argument(f"--{key}", type=_words, metavar="A,B", help=text)
     parser.add_argument("--detector", type=_words, metavar="A,B", help="names of detectors")
     _add(subcommands, "status", "show what became of every science frame", _STATUS, status)
@@ -142,8 +144,12 @@ def _complain(arguments: argparse.Namespace, what: str, problems: Collection[str
 
 def show_list(arguments: argparse.Namespace) -> int:
     """List what is in the repository."""
+    repository = _open(arguments)
     wanted = {key: getattr(arguments, key) for key in ("type", "filter", "night", "detector")}
-    list_content(_open(arguments), {key: values for key, values in wanted.items() if values})
+    if arguments.filter:
+        camera = arguments.registry.camera(repository.camera)
+        wanted["filter"] = sorted({name for given in arguments.filter for name in names_of(camera, given)})
+    list_content(repository, {key: values for key, values in wanted.items() if values})
     return OK
 
 

@@ -71,6 +71,10 @@ def _kinds(kinds: str | Collection[str]) -> frozenset[str]:
     return frozenset({kinds} if isinstance(kinds, str) else kinds)
 
 
+def _texts(texts: Iterable[str]) -> tuple[str, ...]:
+    return tuple(texts)
+
+
 @attrs.frozen
 class Query:
     """What a calibration is wanted for.
@@ -82,10 +86,10 @@ class Query:
 
     kinds: frozenset[str] = attrs.field(converter=_kinds)
     detector: str
-    filters: tuple[str, ...] = attrs.field(default=(), converter=tuple)
+    filters: tuple[str, ...] = attrs.field(default=(), converter=_texts)
     time: int | None = attrs.field(default=None, converter=moment_of)
     policy: Policy = Policy.NEAREST
-    fallback: tuple[str, ...] = attrs.field(default=(), converter=tuple)
+    fallback: tuple[str, ...] = attrs.field(default=(), converter=_texts)
 
 
 #: Why a calibration that suits cannot be used after all, empty if it can.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from isrcore import DatasetError, RawFrame
@@ -41,7 +42,7 @@ def unit_states(repository: EmbeddedRepository) -> Iterator[tuple[str, ...]]:
 def _state(
     repository: EmbeddedRepository,
     frame: RawFrame,
-    last: Mapping[tuple[str, str], Mapping[str, Any]],
+    last: Mapping[tuple[str, ...], Mapping[str, Any]],
     products: Mapping[str, str],
 ) -> tuple[str, str]:
     """Status of one unit, and its product or the reason why there is none."""
@@ -49,7 +50,7 @@ def _state(
     product = products.get(name, "")
     if frame.problem:
         return "failed", frame.problem
-    told = last.get((str(frame.path), frame.detector), {})
+    told = last.get((*frame.path.parts[-2:], frame.detector), {})
     if told.get("status") == "skipped":
         return "skipped", f"{product}: {told['reason']}"
     metadata = _metadata(repository, frame)
@@ -60,13 +61,13 @@ def _state(
     return "not started", ""
 
 
-def _last_run(repository: EmbeddedRepository) -> dict[tuple[str, str], dict[str, Any]]:
-    """How units ended in the last run, by file and detector; nothing when none ended."""
+def _last_run(repository: EmbeddedRepository) -> dict[tuple[str, ...], dict[str, Any]]:
+    """How units ended in the last run, by night, file and detector; nothing when none ended."""
     try:
         report = json.loads((repository.root / _REPORT).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
-    return {(unit["input"], unit["detector"]): unit for unit in report["units"]}
+    return {(*Path(unit["input"]).parts[-2:], unit["detector"]): unit for unit in report["units"]}
 
 
 def _metadata(repository: EmbeddedRepository, frame: RawFrame) -> dict[str, Any]:

@@ -156,8 +156,6 @@ class Tables:
                 database.execute("PRAGMA journal_mode = WAL")
                 database.execute("PRAGMA synchronous = FULL")
                 yield database
-        except sqlite3.IntegrityError:
-            raise
         except sqlite3.Error as fault:
             raise RepositoryError(
                 f"registry {str(path)!r} cannot be used: {fault}\n"

@@ -38,7 +38,7 @@ ROOT = Path()
 
 @st.composite
 def rows(draw: st.DrawFn) -> CalibrationRow:
-    middle, before, after = draw(NIGHTS), draw(st.integers(0, 9)), draw(st.integers(0, 9))
+    middle, before, after = draw(NIGHTS), draw(st.integers(0, 9)), draw(st.integers(1, 9))
     return CalibrationRow(
         path="",
         kind=draw(st.sampled_from(["flat", "bias"])),
@@ -70,7 +70,7 @@ def ask(table: list[CalibrationRow], night: int, name: str = "red") -> Calibrati
 def suits(row: CalibrationRow, night: int) -> bool:
     """The rule, written once more."""
     begins = row.first is None or Time(row.first) - day(night) <= TimeDelta(0, format="jd")
-    ends = row.last is None or Time(row.last) - day(night) >= TimeDelta(0, format="jd")
+    ends = row.last is None or Time(row.last) - day(night) > TimeDelta(0, format="jd")
     is_ours = (row.kind, row.detector, row.size) == ("flat", "left", 5)
     return is_ours and row.filter in ("", "r.long") and begins and ends
 
@@ -111,13 +111,19 @@ def flat(number: int, made: int, first: str | None = None, last: str | None = No
     return CalibrationRow(f"{number}.fits", "flat", "left", "", *dates, 5, "")
 
 
-def test_example_both_ends_of_a_range_belong_to_it() -> None:
+def test_example_the_begin_of_a_range_belongs_to_it_and_the_end_to_the_next_one() -> None:
     row = flat(0, 9, as_text(day(3)), as_text(day(5)))
-    assert [ask([row], night).chosen is not None for night in range(2, 7)] == [False, True, True, True, False]
-    assert ask([row], 6).rejected[0][1].startswith("valid until 2022-01-06T00:00:00.000000000")
+    assert [ask([row], night).chosen is not None for night in range(2, 7)] == [
+        False,
+        True,
+        True,
+        False,
+        False,
+    ]
+    assert ask([row], 6).rejected[0][1].startswith("valid until before 2022-01-06T00:00:00")
 
 
 def test_example_of_two_equally_near_the_last_certified_is_taken() -> None:
     table = [flat(1, 1), flat(2, 2)]
     assert ask(table, 3).chosen == ROOT / "2.fits"
-    assert ask(table, 3).explain().splitlines()[1] == "  1.fits: 0.0 days away, 2.fits is preferred"
+    assert ask(table, 3).explain().splitlines()[1] == "  1.fits: 2.fits was made later"

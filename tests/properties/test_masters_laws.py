@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import tempfile
 from pathlib import Path
 
@@ -300,3 +301,17 @@ def test_rules_that_contradict_themselves_are_refused():
         Rule("mode", 0)
     with pytest.raises(ValueError, match="a median has no weights"):
         Rule("median", is_weighted=True)
+
+
+def test_sums_that_depend_on_the_order_do_not():
+    # In float64 2^60 + 1 - 2^60 is 0, and 2^60 - 2^60 + 1 is 1.
+    frames = [Frame.of(np.full((2, 1, 1), value, np.float32)) for value in (2.0**60, 1.0, -(2.0**60))]
+    found = {combine(list(some), Rule("mean")).image.item() for some in itertools.permutations(frames)}
+    assert len(found) == 1
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_zero_has_one_sign(rule):
+    frames = [Frame.of(np.array([[[value]], [[1.0]]], np.float32)) for value in (-0.0, -0.0, 0.0)]
+    assert not np.signbit(combine(frames, rule).image).any()
+    assert not np.signbit(combine(frames[:1], rule).image).any()

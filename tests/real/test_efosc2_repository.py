@@ -68,20 +68,6 @@ def test_products_are_those_of_files_that_are_named(repository: Path, by_name: P
         assert ours.header == theirs.header
 
 
-def test_a_task_runs_on_the_repository_with_what_ships_with_the_camera(repository: Path) -> None:
-    registry = Registry.discover()
-    found = registry.open_repository(str(repository))
-    assert found is not None
-    before = read_exposure(repository / "products" / "2022-01-27" / "19661_ccd40.fits").digest
-    task = IsrTask(default_config(registry, "EFOSC2"), camera="EFOSC2", registry=registry)
-    result = task.runDataRef(found.at(exposure=19661, detector="ccd40"))
-    by_command = repository / "products" / "2022-01-27" / "19661_ccd40.fits"
-    assert "defects-masked" in result.exposure.facts or "defects" in {e.step for e in result.exposure.history}
-    assert (
-        read_exposure(by_command).digest == found.get("postISRCCD", exposure=19661, detector="ccd40").digest
-    )
-
-
 def test_a_second_run_has_nothing_to_do(repository: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["run", str(repository)]) == 0
     assert "3 skipped" in capsys.readouterr().out
@@ -89,3 +75,14 @@ def test_a_second_run_has_nothing_to_do(repository: Path, capsys: pytest.Capture
     assert "0 files ingested, 11 known before" in capsys.readouterr().out
     assert main(["status", str(repository)]) == 0
     assert "3 skipped" in capsys.readouterr().out
+
+
+def test_a_task_runs_on_the_repository_with_what_ships_with_the_camera(repository: Path) -> None:
+    registry = Registry.discover()
+    found = registry.open_repository(str(repository))
+    assert found is not None
+    before = read_exposure(repository / "products" / "2022-01-27" / "19661_ccd40.fits").digest
+    task = IsrTask(default_config(registry, "EFOSC2"), camera="EFOSC2", registry=registry)
+    result = task.runDataRef(found.at(exposure=19661, detector="ccd40"))
+    assert "defects" in {entry.step for entry in result.exposure.history}
+    assert found.get("postISRCCD", exposure=19661, detector="ccd40").digest == before
