@@ -89,11 +89,18 @@ class DataRepository(Repository, Protocol):
         ...
 
     def find_calibrations(
-        self, wanted: Mapping[str, Collection[str]], detector: str, visit: VisitInfo
+        self,
+        wanted: Mapping[str, Collection[str]],
+        detector: str,
+        visit: VisitInfo,
+        policy: str = "nearest",
+        fallback: str = "",
     ) -> tuple[CalibrationSearch, ...]:
         """The calibrations for a detector of an exposure, in the order of ``wanted``.
 
-        That has the kinds as steps read them, each with what a repository may call it.
+        That has the kinds as steps read them, each with what a repository may call it. ``policy`` says which
+        of several that are valid: the ``nearest`` in time, the nearest taken ``before`` the exposure, or the
+        ``latest`` version. Where none suits, the filter ``fallback`` is tried, and the reason says so.
         """
         ...
 

@@ -102,6 +102,8 @@ class Batch:
         self._tasks = dict(self._make_tasks(problems))
         if problems:
             raise CommandError("cannot start", problems)
+        if self.repository is not None:
+            self._search(Chooser(self.repository, self.registry))
         self._shelf = Shelf(self.registry, self.files)
 
     def _find_units(self, wanted: list[Selection]) -> list[Unit]:
@@ -112,7 +114,7 @@ class Batch:
         return [unit for path in paths for unit in self._survey(path) if self._is_chosen(unit, wanted)]
 
     def _units_of(self, chooser: Chooser, wanted: list[Selection]) -> Iterator[Unit]:
-        """The units of a repository, with the calibrations for each."""
+        """The units of a repository."""
         frames = chooser.frames(wanted, self.arguments.detectors)
         for path, group in groupby(frames, key=lambda frame: frame.path):
             by_name = {frame.detector: frame for frame in group}
@@ -121,9 +123,15 @@ class Batch:
             ]
             for unit in broken or self._survey(path, list(by_name)):
                 unit.frame = unit.frame or by_name.get(unit.detector)
-                if unit.exposure is not None:
-                    unit.searches = chooser.searches(unit.exposure, self.files)
                 yield unit
+
+    def _search(self, chooser: Chooser) -> None:
+        """Find the calibrations for every unit of a repository, as its configuration says."""
+        policy = getattr(self.arguments, "policy", "nearest")
+        for unit in self.units:
+            if unit.exposure is not None:
+                fallback = getattr(self._tasks[unit.camera].config, "fallbackFilterName", None) or ""
+                unit.searches = chooser.searches(unit.exposure, self.files, policy, fallback)
 
     def _is_chosen(self, unit: Unit, wanted: list[Selection]) -> bool:
         """Whether the unit is asked for; all are when nothing is said, and what cannot be read is told of."""

@@ -30,6 +30,13 @@ def add_arguments(parser: argparse.ArgumentParser, registry: Registry) -> None:
         group.add_argument(
             option, dest=kind, nargs="+", action="extend", default=[], metavar="PATH", help=text
         )
+    group.add_argument(
+        "--policy",
+        choices=("nearest", "before", "latest"),
+        default="nearest",
+        help="which valid calibration of a repository: the nearest in time (default), the nearest "
+        "taken before the exposure, or the latest version",
+    )
     group = parser.add_argument_group(
         "settings",
         "Later ones win: defaults, the camera's, the task's, then -C and -c in the order given.",

@@ -69,11 +69,14 @@ class Chooser:
             raise CommandError("cannot start", [f"{root!r} has no frame with {asked}; it has {told}"])
         return found
 
-    def searches(self, exposure: Exposure, given: Collection[str]) -> tuple[CalibrationSearch, ...]:
+    def searches(
+        self, exposure: Exposure, given: Collection[str], policy: str, fallback: str
+    ) -> tuple[CalibrationSearch, ...]:
         """The calibrations for an exposure, of every kind that a step may read and that is not given."""
         kinds = (kind for kind in calibration_flags(self.registry) if kind not in given)
         wanted = {kind: self.registry.datasets(kind) for kind in kinds}
-        return self.repository.find_calibrations(wanted, exposure.detector.name, exposure.visit)
+        about = exposure.detector.name, exposure.visit
+        return self.repository.find_calibrations(wanted, *about, policy, fallback)
 
 
 def _with_type(selection: Selection) -> Selection:

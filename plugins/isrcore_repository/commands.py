@@ -1,4 +1,4 @@
-"""``isr init``, ``ingest``, ``list``, ``status``, ``rebuild`` and ``certify``."""
+"""``isr init``, ``ingest``, ``list``, ``status``, ``rebuild``, ``certify`` and ``import-registry``."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from astropy.time import Time, TimeDelta
 
 from isrcore import RepositoryError, expand_paths, hookimpl
 from isrcore_repository import layout
+from isrcore_repository.imported import import_registry
 from isrcore_repository.ingest import Report, ingest
 from isrcore_repository.listing import list_content
 from isrcore_repository.making import make_repository
@@ -38,6 +39,10 @@ hour ago are removed; otherwise nothing but the registry is changed."""
 _CERTIFY = """Let a master, or a table such as defects, be used for exposures from one moment to another. A
 file from elsewhere is copied into the repository first. Without --from or --to there is no limit."""
 
+_IMPORT = """Take over the calibration registry of the original program, with its ranges of validity in UTC.
+Files that it names are linked if they lie beside it; others can be put into REPO/imported later, and until
+then are candidates that are refused because their file is missing."""
+
 _STATUS = """Show what became of every science frame: corrected, failed, skipped in the last run because it
 was done before, or not done yet, and why."""
 
@@ -56,6 +61,8 @@ def isr_commands(subcommands: Any) -> None:
     _add(subcommands, "status", "show what became of every science frame", _STATUS, status)
     _add(subcommands, "rebuild", "make the registry anew from the files", _REBUILD, rebuild_registry)
     _add_certify(subcommands)
+    parser = _add(subcommands, "import-registry", "take over an older registry", _IMPORT, import_older)
+    parser.add_argument("file", type=Path, metavar="FILE", help="calibRegistry.sqlite3 of the original")
 
 
 def _add(subcommands: Any, name: str, short: str, about: str, function: Any) -> argparse.ArgumentParser:
@@ -177,6 +184,15 @@ def certify(arguments: argparse.Namespace) -> int:
     told = {key: value for key, value in about.items() if value}
     row = repository.certify_file(path, first, last, **told)
     print(f"{row.path}: {row.kind} of {row.detector}, valid {_range(row.first, row.last)}")
+    return OK
+
+
+def import_older(arguments: argparse.Namespace) -> int:
+    """Import a registry."""
+    repository = _open(arguments)
+    camera = arguments.registry.camera(repository.camera)
+    named, here = import_registry(repository.root, camera, arguments.file)
+    print(f"{arguments.file}: {named} calibration files, {here} of them in the repository")
     return OK
 
 

@@ -4,6 +4,7 @@ repository.toml                                    camera and layout
 registry.sqlite3                                   the registry: an index, made anew by `isr rebuild`
 raw/{night}/{exposure}.fits                        raw files, linked or copied
 calib/{kind}/{night}_{detector}.fits, .toml        calibrations, and what each is good for
+imported/{name}.sqlite3                            an older registry; files that it names lie beside it
 products/{night}/{exposure}_{detector}.fits        corrected images
 records/{dataset}/{key}={value},{key}={value}.toml everything else a task stores
 """

@@ -11,6 +11,7 @@ import heapq
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from enum import Enum
 from functools import cached_property
+from itertools import chain
 from typing import Any
 
 import attrs
@@ -102,7 +103,8 @@ class Found:
     query: Query
     chosen: Calibration | None
     is_fallback: bool
-    _candidates: tuple[Calibration, ...] = attrs.field(repr=False)
+    # By kind, as the index has them: nothing is copied unless somebody asks for reasons.
+    _groups: tuple[tuple[Calibration, ...], ...] = attrs.field(repr=False)
     _objection: Objection = attrs.field(repr=False, eq=False)
 
     @property
@@ -117,23 +119,23 @@ class Found:
     @cached_property
     def rejected(self) -> tuple[tuple[Calibration, str], ...]:
         """Every other calibration of the kinds and why it was not taken, those that come nearest first."""
-        return tuple(self.nearest(len(self._candidates)))
+        return tuple(self.nearest(self.refused))
 
     @property
     def refused(self) -> int:
         """How many calibrations of the kinds were not taken."""
-        return len(self._candidates) - (self.chosen is not None)
+        return sum(map(len, self._groups)) - (self.chosen is not None)
 
     def nearest(self, limit: int = TOLD) -> Iterator[tuple[Calibration, str]]:
         """The first ``limit`` of `rejected`; reasons for no others are looked for."""
-        others = (one for one in self._candidates if one is not self.chosen)
+        others = (one for one in chain(*self._groups) if one is not self.chosen)
         for one in heapq.nsmallest(limit, others, key=self._nearness):
             yield one, self._why_not(one)
 
     def explain(self, limit: int = TOLD) -> str:
         """What was chosen and why, and under it candidates that were not, for people."""
         kind = " or ".join(sorted(self.query.kinds))
-        found = "none suits" if self._candidates else "there is none"
+        found = "none suits" if any(self._groups) else "there is none"
         first = f"{self.chosen.name} ({self.reason})" if self.chosen else found
         lines = [f"  {one.name}: {why}" for one, why in self.nearest(limit)]
         more = [f"  and {self.refused - limit} more"] if self.refused > limit else []
@@ -182,11 +184,9 @@ class CalibrationIndex:
     def find(self, query: Query, objection: Objection = lambda _: "") -> Found:
         """The calibration for a query: the first one, in the policy's order, that nobody objects to."""
         chosen = self._first(query, query.filters, objection)
-        fallback = (
-            self._first(query, query.fallback, objection) if chosen is None and query.fallback else None
-        )
-        candidates = [one for kind in sorted(query.kinds) for one in self._by_kind.get(kind, ())]
-        return Found(query, chosen or fallback, fallback is not None, tuple(candidates), objection)
+        other = self._first(query, query.fallback, objection) if query.fallback and chosen is None else None
+        groups = tuple(self._by_kind.get(kind, ()) for kind in sorted(query.kinds))
+        return Found(query, chosen or other, other is not None, groups, objection)
 
     def _first(self, query: Query, filters: Iterable[str], objection: Objection) -> Calibration | None:
         """The calibration of one of several filters."""

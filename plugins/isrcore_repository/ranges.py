@@ -30,11 +30,10 @@ class Ranges(Generic[T]):
     """Things in order of their begins. ``ties`` and ``newest`` order them where time does not."""
 
     def __init__(self, things: Sequence[T], ties: Sequence[Any], newest: Sequence[Any]) -> None:
-        order = sorted(
-            range(len(things)), key=lambda place: (_known(things[place].begin, -UNKNOWN), ties[place])
-        )
+        begins = _moments([one.begin for one in things], -UNKNOWN)
+        order = np.argsort(begins, kind="stable").tolist()
         self.things = [things[place] for place in order]
-        self._begins = _moments([one.begin for one in self.things], -UNKNOWN)
+        self._begins = begins[order]
         self._ends = _moments([one.end for one in self.things], UNKNOWN)
         # All before the first place where this is later than a moment have ended by then.
         self._latest_end = np.maximum.accumulate(self._ends)

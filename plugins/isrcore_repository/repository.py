@@ -127,12 +127,17 @@ class EmbeddedRepository:
         return ""
 
     def find_calibrations(
-        self, wanted: Mapping[str, Collection[str]], detector: str, visit: VisitInfo
+        self,
+        wanted: Mapping[str, Collection[str]],
+        detector: str,
+        visit: VisitInfo,
+        policy: str = "nearest",
+        fallback: str = "",
     ) -> tuple[CalibrationSearch, ...]:
         """The calibrations for a detector of an exposure, see `DataRepository.find_calibrations`."""
         every = frozenset[str]().union(*wanted.values())
         rows = self.tables.rows(CalibrationRow, kind=every, detector=[detector])
-        about = Wanted.of(self.plugins.camera(self.camera), detector, visit)
+        about = Wanted.of(self.plugins.camera(self.camera), detector, visit, policy, fallback)
         return tuple(search(self.root, rows, kind, names, about) for kind, names in wanted.items())
 
     def calibration_path(self, kind: str, detector: str, frames: Collection[RawFrame], ending: str) -> Path:

@@ -1,35 +1,44 @@
 """The calibration of a repository for an exposure, and why each of the others is not taken.
 
 The question itself is `lookup`'s; here rows of the registry are put to it, and a calibration whose file is
-not as it was certified is no answer.
+not as it was certified, or not there, is no answer. Imported registries are asked in the same way.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 
 import attrs
 from astropy.time import Time
 
-from isrcore import CalibrationSearch, Camera, VisitInfo
-from isrcore_repository.lookup import Calibration, Objection, Query, lookup
+from isrcore import CalibrationSearch, Camera, RepositoryError, VisitInfo
+from isrcore_repository.imported import file_of, imported
+from isrcore_repository.lookup import Calibration, Found, Objection, Policy, Query, lookup
 from isrcore_repository.tables import CalibrationRow
+
+#: How many candidates a search tells of; an imported registry has a thousand.
+MOST_TOLD = 20
 
 
 @attrs.frozen
 class Wanted:
-    """An exposure as calibrations are chosen by: detector, every name of its filter, middle."""
+    """An exposure as calibrations are chosen by: detector, every name of its filter, middle, and the rule."""
 
     detector: str
     filters: tuple[str, ...]
     date: Time | None
+    policy: Policy = Policy.NEAREST
+    fallback: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, camera: Camera, detector: str, visit: VisitInfo) -> Wanted:
-        """What an exposure needs."""
+    def of(
+        cls, camera: Camera, detector: str, visit: VisitInfo, policy: str = "nearest", fallback: str = ""
+    ) -> Wanted:
+        """What an exposure needs. Raises `RepositoryError` for a policy that is none."""
         names = names_of(camera, visit.filter) - {visit.filter}
-        return cls(detector, (visit.filter, *sorted(names)), visit.date)
+        others = tuple(sorted(names_of(camera, fallback))) if fallback else ()
+        return cls(detector, (visit.filter, *sorted(names)), visit.date, _policy(policy), others)
 
 
 def search(
@@ -37,13 +46,36 @@ def search(
 ) -> CalibrationSearch:
     """The calibration among those that are called one of ``datasets``."""
     candidates = [_as_calibration(row) for row in rows if row.kind in datasets]
-    found = lookup(
-        candidates, Query(datasets, wanted.detector, wanted.filters, wanted.date), _objection(root)
-    )
-    rejected = tuple((one.name, why) for one, why in found.rejected)
+    candidates += imported(root, wanted.detector, datasets)
+    about = wanted.detector, wanted.filters, wanted.date, wanted.policy, wanted.fallback
+    found = lookup(candidates, Query(datasets, *about), _objection(root))
+    rejected = tuple(_told(found))
     if found.chosen is None:
         return CalibrationSearch(kind, rejected=rejected)
-    return CalibrationSearch(kind, root / found.chosen.name, found.reason, rejected)
+    return CalibrationSearch(kind, _path_of(root, found.chosen), found.reason, rejected)
+
+
+def _told(found: Found) -> Iterator[tuple[str, str]]:
+    """The candidates that come nearest, and how many others there are."""
+    yield from ((one.name, why) for one, why in found.nearest(MOST_TOLD))
+    if found.refused > MOST_TOLD:
+        yield f"{found.refused - MOST_TOLD} more", "further away"
+
+
+def _path_of(root: Path, one: Calibration) -> Path | None:
+    """The file of a calibration."""
+    return root / one.name if isinstance(one.payload, int) else file_of(root, one.payload[0])
+
+
+def _policy(name: str) -> Policy:
+    """The policy of a name. Raises `RepositoryError`."""
+    try:
+        return Policy(name)
+    except ValueError as fault:
+        known = ", ".join(policy.value for policy in Policy)
+        raise RepositoryError(
+            f"there is no policy {name!r} to choose calibrations by; know {known}"
+        ) from fault
 
 
 def _as_calibration(row: CalibrationRow) -> Calibration:
@@ -62,6 +94,9 @@ def _objection(root: Path) -> Objection:
     """What speaks against a calibration's file."""
 
     def object_to(one: Calibration) -> str:
+        if not isinstance(one.payload, int):
+            is_here = file_of(root, one.payload[0]) is not None
+            return "" if is_here else f"its file is not in the repository: imported/{one.payload[0]}"
         path = root / one.name
         if not path.is_file():
             return "its file is gone"

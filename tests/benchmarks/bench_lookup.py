@@ -15,7 +15,7 @@ import pytest
 from isrcore_repository.lookup import Calibration, CalibrationIndex, Policy, Query
 from isrcore_repository.moments import DAY
 
-FEW, MANY, LOOKUPS = 100, 100_000, 500
+FEW, MANY, LOOKUPS = 100, 100_000, 100
 
 
 def of_a_camera(number):
