@@ -82,6 +82,11 @@ class Batch:
             raise CommandError("cannot start", problems)
         self._shelf = Shelf(self.registry, self.files)
 
+    def unmatched(self) -> list[Selection]:
+        """What was asked for with --id and fits no unit."""
+        wanted = map(Selection.parse, self.arguments.id)
+        return [one for one in wanted if not any(self._is_chosen(unit, [one]) for unit in self.units)]
+
     def _is_chosen(self, unit: Unit, wanted: list[Selection]) -> bool:
         """Whether the unit is asked for; all are when nothing is said, and what cannot be read is told of."""
         if not wanted or unit.exposure is None:

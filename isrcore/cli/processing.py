@@ -19,6 +19,7 @@ from isrcore.cli.digests import sha256_of
 from isrcore.cli.faults import reason_of
 from isrcore.cli.outcomes import Outcome
 from isrcore.cli.shelf import Shelf
+from isrcore.cli.unit_files import UnitFiles
 from isrcore.config import Config
 from isrcore.fits import FitsError, write_exposure
 from isrcore.folder_repository import FolderRepository
@@ -102,8 +103,9 @@ class Processor:
         exposure = result.exposure
         flagged = count_flagged(exposure.mask) / exposure.mask.size
         steps = tuple(entry.step for entry in exposure.history)
-        _log.info("%s: wrote %s", job.label, job.product)
-        found = {"product": job.product, "result": result if self.setup.keeps_results else None}
+        product = job.product if task.config.doWrite else None
+        _log.info("%s: wrote %s", job.label, product or "nothing, as doWrite is false")
+        found = {"product": product, "result": result if self.setup.keeps_results else None}
         outcome = Outcome.of(job, "ok", steps=steps, flagged=flagged, **found, **clock.result())
         return self._recorded(job, outcome)
 
@@ -127,15 +129,23 @@ class Processor:
         with clock.part("pixels"):
             result = camera.task.run(raw, **inputs)
         with clock.part("write"):
+            self._write(job, result, inputs)
+        return result
+
+    def _write(self, job: Job, result: Struct, inputs: dict[str, Any]) -> None:
+        """Write what came of a unit: thumbnails always, exposures unless ``doWrite`` is off."""
+        camera, files = self._camera(job.camera), UnitFiles(job.product)
+        files.write_pictures(result)
+        for path, exposure in files.exposures(result).items() if camera.task.config.doWrite else ():
             write_exposure(
-                result.exposure,
-                job.product,
+                exposure,
+                path,
                 compress=self.setup.compress,
-                overwrite=self.setup.overwrite,
+                # Only the product was looked for before; what is beside it belongs to it.
+                overwrite=self.setup.overwrite or path != job.product,
                 config_text=camera.config_text,
                 provenance=dict(self._provenance(job, inputs)),
             )
-        return result
 
     def _inputs(self, job: Job) -> dict[str, Any]:
         """The calibrations that the unit's plan reads; others need not be whole. Raises `FitsError`."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 from itertools import groupby
 from pathlib import Path
 
@@ -25,6 +26,8 @@ from isrcore.plan import PlanError
 from isrcore.registry import Registry
 from isrcore.task import Metadata, TaskError
 
+_log = logging.getLogger(__name__)
+
 
 class TaskRunner:
     """Runs ``task_class`` on what a parsed command line asks for, from ``base`` if a config is given.
@@ -44,6 +47,8 @@ class TaskRunner:
         if arguments.jobs > 1 or arguments.timeout is not None:
             _prepare_processes(arguments.registry)
         self.batch = Batch(arguments, task_class, base)
+        for selection in self.batch.unmatched():
+            _log.warning("--id %s fits nothing that is there", selection)
         self.outcomes: dict[Unit, Outcome] = {}
 
     @property
