@@ -7,7 +7,7 @@ from collections import Counter
 
 import pytest
 
-from tests.documented_faults import FAULTS, PAGE, Fault, killers, render, files_of_tests
+from tests.documented_faults import FAULTS, PAGE, Fault, files_of_tests, killers, render
 from tests.documented_page import methods, needs_page
 
 
