@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import logging
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -73,11 +73,12 @@ class Setup:
     record: FolderRepository | None = None
     keeps_results: bool = False
 
-    def make_processor(self) -> Processor:
-        """A processor with the plugins that are installed."""
+    def make_processor(self) -> Callable[[Job], Outcome]:
+        """A processor with the plugins that are installed, for a process that sends its outcomes to another."""
         for source in self.sources:
             source.keep()
-        return Processor(self, Registry.discover())
+        process = Processor(self, Registry.discover())
+        return lambda job: process(job).sendable()
 
 
 class Processor:
