@@ -395,3 +395,11 @@ def test_a_profile_that_cannot_be_written_is_refused_at_once(
     assert stop.value.code == 2
     assert "--profile: " in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+def test_a_task_for_one_camera_keeps_its_config_beside_files_of_others(
+    four_ccds: Path, given: list[str], capsys: Any
+) -> None:
+    CfhtIsrTask.parseAndRun([str(four_ccds), *given, "--show", "config=overscan.fitType"])
+    told = capsys.readouterr().out.splitlines()
+    assert told == ["# camera MegaCam", 'overscan.fitType = "MEDIAN_PER_ROW"']
