@@ -65,6 +65,7 @@ from isrcore.raw_visits import visit_from_header
 from isrcore.raw_writing import pointing_cards, visit_cards, wcs_cards, write_sections
 from isrcore.registry import PluginInfo, Registry, RegistryError
 from isrcore.repository import DatasetError, DatasetExistsError, Repository
+from isrcore.retrieval import RetrievalError
 from isrcore.runs import Runs, reading_order
 from isrcore.simulation import (
     Hits,
@@ -77,7 +78,7 @@ from isrcore.simulation import (
 )
 from isrcore.step import AmpView, GatherStep, Measurement, PixelStep, Skip, Step, StepError
 from isrcore.stepspecs import StepSpec
-from isrcore.task import Metadata, Struct, Task, TaskError, timeMethod
+from isrcore.task import Metadata, ResourceConfig, Struct, Task, TaskError, timeMethod
 from isrcore.thumbnails import bin_image, make_thumbnail
 from isrcore.transmission import SystemTransmission, TransmissionCurve, TransmissionError
 from isrcore.window_median import median_bounds, median_of_windows
@@ -165,6 +166,8 @@ __all__ = [
     "RegistryError",
     "Repository",
     "RepositoryError",
+    "ResourceConfig",
+    "RetrievalError",
     "Runs",
     "Section",
     "SerialTransfer",

@@ -59,7 +59,9 @@ class CmdLineTask(Task):
     def writeConfig(self, butler: Repository, clobber: bool = False, doBackup: bool = True) -> None:
         """Store the config, or check that the one that is stored is equal.
 
-        ``clobber`` replaces it, keeping a backup if ``doBackup``. Raises `TaskError` with every difference.
+        ``clobber`` replaces it, keeping the one before as ``file~1``, ``file~2`` ... if ``doBackup``. Its
+        dataset is ``isr_config``. Raises `TaskError` with every difference, or when what is stored cannot be
+        read; what is stored then stays.
         """
         name = self._getConfigName()
         if name is not None:
@@ -69,7 +71,9 @@ class CmdLineTask(Task):
     def writeSchemas(self, butler: Repository, clobber: bool = False, doBackup: bool = True) -> None:
         """Store the empty catalogs of `getAllSchemaCatalogs`, or check that stored ones are the same.
 
-        All are compared before the first is written. Raises `TaskError` with every difference.
+        Datasets are the catalogs' with ``_schema``; ``clobber`` and ``doBackup`` are as for `writeConfig`.
+        Columns are compared by name, order, type, unit and description. All are compared before the first is
+        written. Raises `TaskError` with every difference.
         """
         catalogs = self.getAllSchemaCatalogs()
         records = [
@@ -83,7 +87,10 @@ class CmdLineTask(Task):
             record.write(clobber, doBackup)
 
     def writeMetadata(self, dataRef: Repository) -> None:
-        """Store the metadata of every task in the tree; a failure is a warning, the work itself is done."""
+        """Store the metadata of every task in the tree; a failure is a warning, the work itself is done.
+
+        The dataset is ``isr_metadata``, for the data id of ``dataRef``.
+        """
         name = self._getMetadataName()
         try:
             if name is not None:
@@ -96,8 +103,9 @@ class CmdLineTask(Task):
     ) -> None:
         """Store the versions of Python and its packages, or check them against those stored.
 
-        Packages that are only known now are added, those only known before stay. Raises `TaskError` with
-        every package that has another version.
+        Packages that are only known now are added, those only known before stay. ``clobber`` replaces all,
+        with a backup if ``doBackup``; ``dataset`` is where they are. Raises `TaskError` with every package
+        that has another version, or when what is stored cannot be read.
         """
         present = package_versions()
 

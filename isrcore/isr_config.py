@@ -25,7 +25,7 @@ class IsrConfig(Config):
         "Take the read noise from the scatter of the corrected overscan instead of the amplifier's value.",
     )
     datasetType: str = field("raw", "Dataset of raw exposures in a repository.")
-    doWrite: bool = field(True, "Store products when exposures come from a repository.")
+    doWrite: bool = field(True, "Store corrected exposures; thumbnails are stored anyway.")
     fallbackFilterName: str | None = field(
         None, "Filter whose calibrations are taken when an exposure's own filter has none."
     )

@@ -24,9 +24,10 @@ class PixelMethods(StepTask):
     """Corrections one at a time, whatever the switches of the config say."""
 
     def convertIntToFloat(self, exposure: Exposure) -> Exposure:
-        """The exposure with float32 pixels: itself when it has them, else a new one.
+        """Return the exposure with float32 pixels: itself when it has them, else a new one.
 
-        New ones have variance 1 and mask 0. Raises RuntimeError for anything but an `Exposure`.
+        New ones have variance 1, mask 0, and everything else of the given one, which stays as it is. Raises
+        RuntimeError for anything but an `Exposure`.
         """
         if not isinstance(exposure, Exposure):
             raise RuntimeError(
@@ -39,10 +40,11 @@ class PixelMethods(StepTask):
         return converted
 
     def maskAmplifier(self, ccdExposure: Exposure, amp: Amplifier, defects: Any) -> bool:
-        """Flag saturated and suspect pixels of one amplifier, in place; whether it is bad as a whole.
+        """Flag saturated and suspect pixels of one amplifier, in place; return whether all of it is bad.
 
-        It is bad when ``defects`` (`Defects`, boxes or None) cover it, or every data pixel is flagged; then
-        it gets BAD. Raw geometry, float pixels.
+        It is bad when ``defects`` (`Defects`, boxes of the assembled CCD, or None) cover it, or every data
+        pixel is flagged; then it gets BAD. The levels are the amplifier's, in adu, as far as ``doSaturation``
+        and ``doSuspect`` are on. Raw geometry, float pixels; image and variance stay.
         """
         names = ["amplifierMask"]
         names += ["saturation"] * self.config.doSaturation + ["suspect"] * self.config.doSuspect
@@ -73,7 +75,7 @@ class PixelMethods(StepTask):
         subtracted from the data, and ``overscanFit`` from the overscan (a number, or one per row or column;
         ``imageFit`` has the shape of the data after two overscans), ``overscanImage`` (`MaskedImage`,
         corrected) and ``edgeMask`` (boolean, per row or column of the overscan: the level is extrapolated).
-        Raises StepError when no overscan pixel can be used.
+        Raw geometry, float pixels. Raises StepError (a RuntimeError) when no overscan pixel can be used.
         """
         self._apply_to_amplifier([self._step("overscan")], ccdExposure, amp)
         found = ccdExposure.measured.get("overscan", {}).get(amp.name)
@@ -83,7 +85,8 @@ class PixelMethods(StepTask):
         """Set the variance of one amplifier from its image, gain and read noise, in place.
 
         ``ampExposure`` is the amplifier's own cut-out or the whole exposure. With ``doEmpiricalReadNoise``
-        and an ``overscanImage`` (`MaskedImage`) the noise is the clipped scatter of its unflagged pixels.
+        and an ``overscanImage`` (`MaskedImage`, adu, its level subtracted) the noise is the clipped scatter
+        of its unflagged pixels, else the amplifier's (electron). Image and mask stay.
         V = I/gain + (read_noise/gain)², adu² (behaviour §2.9).
         """
         noise = amp.read_noise
@@ -109,13 +112,22 @@ class PixelMethods(StepTask):
     def darkCorrection(self, exposure: Exposure, darkExposure: Exposure, invert: bool = False) -> None:
         """Subtract the dark, scaled by dark times, in place; ``invert`` puts it back.
 
-        Raises PlanError (a RuntimeError) when a dark time is missing, shapes differ or it was done before.
+        ``darkExposure`` is an `Exposure` of the detector, in adu accumulated in its dark time (s): D scaled
+        by s, the ratio of the dark times, makes I - s·D, and V + s²·W of its variance W. Raises PlanError (a
+        RuntimeError) when a dark time is missing, shapes differ or it was done before; ValueError when it is
+        to be put back and was not subtracted. Flags of the dark stay.
         """
         apply = self._undo if invert else self._apply_one
         apply(self._step("dark"), exposure, dark=darkExposure)
 
     def flatCorrection(self, exposure: Exposure, flatExposure: Exposure, invert: bool = False) -> None:
-        """Divide by the flat, in place; ``invert`` multiplies it back."""
+        """Divide by the flat, in place; ``invert`` multiplies it back.
+
+        ``flatExposure`` is an `Exposure` of the detector without unit: F scaled by S (``flat.scalingType``,
+        ``flat.userScale``) makes I·S/F, and the variance follows the quotient rule. Raises PlanError (a
+        RuntimeError) when shapes differ or it was done before; ValueError when it is to be put back and was
+        not divided out. Flags of the flat stay.
+        """
         apply = self._undo if invert else self._apply_one
         apply(self._step("flat"), exposure, flat=flatExposure)
 
@@ -139,11 +151,18 @@ class PixelMethods(StepTask):
             yield exp
 
     def maskDefect(self, exposure: Exposure, defectBaseList: Defects | list[Any]) -> None:
-        """Flag defects BAD, in place: `Defects` or a list of boxes, clipped to the image. Assembled CCD."""
+        """Flag defects BAD, in place: `Defects` or a list of boxes, clipped to the image.
+
+        Boxes are in pixels of the assembled CCD and may cross amplifiers; image and variance stay.
+        """
         self._apply([self._step("defects")], exposure, defects=defectBaseList)
 
     def maskEdges(self, exposure: Exposure, numEdgePixels: int = 0, maskPlane: str = "SUSPECT") -> None:
-        """Flag a frame of ``numEdgePixels`` pixels along the edges, in place; nothing for 0 or less."""
+        """Flag a frame of ``numEdgePixels`` pixels along the edges, in place; nothing for 0 or less.
+
+        ``maskPlane`` is made when there is none of this name. Assembled CCD. Raises PlanError (a
+        RuntimeError) for a frame that is wider than half the detector.
+        """
         if numEdgePixels <= 0:
             return
         template = self._step("edges")
@@ -195,7 +214,9 @@ class PixelMethods(StepTask):
     def roughZeroPoint(self, exposure: Exposure) -> None:
         """Set the zero point from filter and exposure time, in place, whatever zero point there was.
 
-        A warning and nothing set without a positive exposure time.
+        It is the AB magnitude of one count, 2.5·log10(f0·t) for f0 counts per second of magnitude 0
+        (``zeroPoint.fluxMag0T1`` by filter, else ``zeroPoint.defaultFluxMag0T1``) and t s; in
+        ``exposure.zero_point``. A warning and nothing set without a positive exposure time.
         """
         template = self._step("zeroPoint")
         config = template.config.copy()
@@ -211,21 +232,26 @@ class PixelMethods(StepTask):
     def maskAndInterpolateDefects(self, exposure: Exposure, defectBaseList: Defects | list[Any]) -> None:
         """Flag defects BAD and the edges the config asks for, and interpolate over BAD, in place.
 
-        Nothing grows. Assembled CCD.
+        ``defectBaseList`` is as for `maskDefect`. Nothing grows. Replaced pixels get INTRP, and a variance
+        that is propagated from those used. Assembled CCD.
         """
         self.maskDefect(exposure, defectBaseList)
         self.maskEdges(exposure, self.config.edges.numPixels, self.config.edges.plane)
         self._interpolate(exposure, ["BAD"])
 
     def maskAndInterpolateNan(self, exposure: Exposure) -> None:
-        """Flag pixels that are not finite UNMASKEDNAN and interpolate over those alone, in place."""
+        """Flag pixels that are not finite UNMASKEDNAN and interpolate over those alone, in place.
+
+        Replaced pixels get INTRP. Counted and told as by `maskNan`. Assembled CCD.
+        """
         self.maskNan(exposure)
         self._interpolate(exposure, ["UNMASKEDNAN"], nan=True)
 
     def saturationInterpolation(self, exposure: Exposure) -> None:
         """Interpolate over saturated pixels alone, which grow first as the config says, in place.
 
-        Assembled CCD, as trails cross amplifiers; after `saturationDetection`.
+        They grow by ``interpolation.growSaturationFootprintSize`` pixels; replaced ones get INTRP. Assembled
+        CCD, as trails cross amplifiers; after `saturationDetection`.
         """
         self._interpolate(exposure, [self.config.saturatedMaskName], saturation=True)
 

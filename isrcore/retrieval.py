@@ -86,7 +86,7 @@ class Retrieval(CmdLineTask):
         dateObs: str | None = None,
         immediate: bool = True,
     ) -> Any:
-        """A calibration from a repository.
+        """Return a calibration from a repository: an `Exposure`, or whatever is kept for ``datasetType``.
 
         When there is none and the config has a ``fallbackFilterName``, that filter's, for the date
         ``dateObs`` (ISO 8601, UTC) if ``useFallbackDate``; then there is a warning. ``immediate`` asks for
@@ -121,7 +121,7 @@ class Retrieval(CmdLineTask):
 
         Arrays are uint16 or float32, (ny, nx); made exposures have no flags and no variance. One that does
         not know its detector gets that of id ``detectorNum``. None stays None. Raises TypeError for anything
-        else.
+        else, KeyError for an id that the camera has not.
         """
         if inputExp is None:
             return None

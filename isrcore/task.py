@@ -254,21 +254,25 @@ class Task:
         return _rebuild, (type(self), self.config, self._name, self._parent)
 
     def getName(self) -> str:
-        """The name within the parent: "fringe"."""
+        """Return the name within the parent: "fringe"."""
         return self._name
 
     def getFullName(self) -> str:
-        """The name within the tree: "isr.fringe"."""
+        """Return the name within the tree, those of all parents first: "isr.fringe"."""
         return self._full_name
 
     def getTaskDict(self) -> dict[str, Task]:
-        """All tasks of the tree by full name, in a dictionary of the caller's own."""
+        """Return all tasks of the tree by full name, in a dictionary of the caller's own.
+
+        It is the same from any task of the tree; of two tasks with one name the later one is in it.
+        """
         return dict(self._tasks)
 
     def makeSubtask(self, name: str, **keyArgs: Any) -> None:
         """Make the task that the config's section ``name`` is for, and keep it as attribute ``name``.
 
-        Raises `KeyError` without such a section, `TypeError` when ``keyArgs`` hold config or parentTask.
+        ``keyArgs`` are more arguments of the task's class. Raises `KeyError` without such a section,
+        `TypeError` when ``keyArgs`` hold config, name or parentTask.
         """
         part = self._config_section(name)
         if not isinstance(part, ConfigSection):
@@ -279,41 +283,57 @@ class Task:
 
     @classmethod
     def makeField(cls, doc: str) -> Any:
-        """Declare a config section for this task: ``fringe: ConfigSection = Fringe.makeField("...")``."""
+        """Declare a config section for this task: ``fringe: ConfigSection = Fringe.makeField("...")``.
+
+        Returned is the declaration, to be used in the body of a `Config` class. The section starts with the
+        defaults of this task's ``ConfigClass``, can be retargeted, and ``doc`` says what it is for.
+        """
         return section(cls, doc)
 
     def emptyMetadata(self) -> None:
-        """Give every task of the tree new, empty metadata."""
+        """Give every task of the tree new, empty metadata, whichever of its tasks is asked."""
         for task in self._tasks.values():
             task.metadata = Metadata()
 
     def getFullMetadata(self) -> dict[str, Metadata]:
-        """The metadata of every task of the tree; keys are full names written ``isr:fringe``."""
+        """Return the metadata of every task of the tree; keys are full names written ``isr:fringe``.
+
+        Values are `Metadata`, not copied: an ordered list of keys, each with one value or several, among them
+        the items of `timer`.
+        """
         return {name.replace(".", ":"): task.metadata for name, task in self._tasks.items()}
 
     def getSchemaCatalogs(self) -> dict[str, Any]:
-        """Empty catalogs that show the schemas this task writes, by dataset; none here."""
+        """Return empty catalogs that show the schemas this task writes, by dataset; none here.
+
+        Catalogs are `astropy.table.Table` without rows; they depend on the config alone, not on data.
+        """
         return {}
 
     def getAllSchemaCatalogs(self) -> dict[str, Any]:
-        """The schema catalogs of every task of the tree; a later task wins an equal key."""
+        """Return the schema catalogs of every task of the tree; a later task wins an equal key."""
         found: dict[str, Any] = {}
         for task in self._tasks.values():
             found.update(task.getSchemaCatalogs())
         return found
 
     def getResourceConfig(self) -> Any:
-        """The config's ``resources``, or None."""
+        """Return the config's ``resources``, a `ResourceConfig` (memory in MB, cores), or None."""
         return getattr(self.config, "resources", None)
 
     @classmethod
     def applyOverrides(cls, config: Any) -> None:
-        """Change config values after the camera's overrides and before the user's; nothing here."""
+        """Change config values after the camera's overrides and before the user's; nothing here.
+
+        `parseAndRun` calls it, nobody else does. Every value it sets is remembered as set by this class.
+        """
 
     @contextlib.contextmanager
     def timer(self, name: str, logLevel: int = 10000) -> Iterator[None]:
         """Add time and resources at start and end of a block to the metadata, and log them.
 
+        Returned is a context manager: ``with task.timer("read"): ...``. The end is also recorded after an
+        exception, and values are added to those of former times.
         ``logLevel`` is a level of `logging`, or one of the documented system's, which are a thousand times
         as large: the default is DEBUG.
 

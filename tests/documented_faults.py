@@ -68,7 +68,11 @@ class Fault:
 
 
 FAULTS = (
-    Fault("applyOverrides", 'nothing here."""\n', 'nothing here."""\n        config.doDark = True\n'),
+    Fault(
+        "applyOverrides",
+        'by this class.\n        """\n',
+        'by this class.\n        """\n        config.doDark = True\n',
+    ),
     Fault("convertIntToFloat", "exposure.share()", "exposure"),
     Fault("darkCorrection", "self._undo if invert else self._apply_one", "self._apply_one"),
     Fault("debugView", "exposure, stepname)\n", 'exposure, "bias")\n'),

@@ -21,12 +21,16 @@ needs_page = pytest.mark.skipif(
 
 @attrs.frozen
 class Method:
-    """One method of the page: parameters in order, with their defaults as written (None: required)."""
+    """One method of the page: parameters in order, with their defaults as written (None: required).
+
+    ``raises`` are the names of the errors it documents.
+    """
 
     name: str
     is_class_method: bool
     parameters: tuple[tuple[str, str | None], ...]
     keywords: str = ""
+    raises: tuple[str, ...] = ()
 
 
 @cache
@@ -57,7 +61,20 @@ def _parse(name: str, details: str) -> Method:
         ast.unparse(default) for default in arguments.defaults
     ]
     pairs = zip((argument.arg for argument in arguments.args), defaults, strict=True)
-    return Method(name, bool(found[1]), tuple(pairs), arguments.kwarg.arg if arguments.kwarg else "")
+    return Method(
+        name,
+        bool(found[1]),
+        tuple(pairs),
+        arguments.kwarg.arg if arguments.kwarg else "",
+        _errors(details[found.end() :]),
+    )
+
+
+def _errors(details: str) -> tuple[str, ...]:
+    """The errors that stand below "Raises:", up to the next method."""
+    own = re.split(r"^(?:classmethod )?\w+\([^)]*\)$", details, maxsplit=1, flags=re.MULTILINE)[0]
+    told = own.partition("\nRaises:\n")[2]
+    return tuple(re.findall(r"^(\w+Error)\b", told, re.MULTILINE))
 
 
 ROOT = Path(__file__).parents[1]

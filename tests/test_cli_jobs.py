@@ -180,6 +180,17 @@ def test_a_mistake_in_a_plugin_fails_its_unit_only(
     assert "Traceback" in err
 
 
+def test_an_error_that_cannot_be_sent_fails_its_unit_only(
+    isr: Isr, tmp_path: Path, science: list[str], install: Callable[[str], Path]
+) -> None:
+    # A constructor that wants more than a message: the error can be packed, but not unpacked.
+    install("raise type('Own', (Exception,), {'__reduce__': lambda self: (int, ('no', 'number'))})('oh')")
+    status, out, err = isr("run", *science, "--jobs", "2", *NO_MASTERS, "-o", tmp_path / "out")
+    assert status == 1
+    assert "3 ok, 1 failed" in out
+    assert "science1.fits[sim1] failed: Own: oh" in err
+
+
 def test_what_processes_log_is_shown(
     isr: Isr, tmp_path: Path, science: list[str], install: Callable[[str], Path]
 ) -> None:

@@ -22,7 +22,7 @@ from astropy.io import fits
 import isrcore
 from isrcore import Config, PixelStep, Registry, StepSpec, field, stepspecs, write_exposure
 from isrcore_simulated.night import write_night
-from tests.documented_page import methods, needs_page
+from tests.documented_page import attributes, methods, needs_page
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -145,6 +145,31 @@ def test_every_pixel_method_of_the_page_is_among_the_corrections(registry: Regis
         assert f"| `{name}` | " in text
         for step in steps:
             assert f"`{name}`" in section_of(text, step).partition("| switch")[0]
+
+
+@needs_page
+def test_every_name_of_the_page_is_in_the_reference_of_the_documented_task(registry: Registry) -> None:
+    source = (DOCS / "reference" / "documented-task.md").read_text()
+    assert sorted(reference.names_in(source, "documented-methods")) == sorted(methods())
+    assert reference.names_in(source, "documented-attributes") == list(attributes())
+    text = page("documented-task", registry)
+    for name, value in attributes().items():
+        assert f"| `{name}` | `{value}` | " in text
+    for name, method in methods().items():
+        entry = text.partition(f"\n### `{name}`\n")[2].partition("\n###")[0]
+        signature, _, told = entry.partition("```text\n")[2].partition("\n```\n")
+        assert signature.startswith(f"classmethod {name}(" if method.is_class_method else f"{name}(")
+        for parameter, default in method.parameters:
+            shown = rf"\b{parameter}: [^=]+" + (f" = {re.escape(default)}[,)]" if default else "")
+            assert re.search(shown, signature), f"{name}: {parameter}"
+        assert " -> " in signature
+        assert len(told.split()) >= 5
+
+
+def test_what_a_documented_method_refers_to_is_shown_with_it(registry: Registry) -> None:
+    text = page("documented-task", registry)
+    assert "Parse an argument list" in text
+    assert "Returns a Struct with `exposure` and `outputExposure`" in text
 
 
 def section_of(text: str, step: str) -> str:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import builtins
 import inspect
+import re
 
 import pytest
 
+import isrcore
 from isrcore_cfht import CfhtIsrTask
 from tests.documented_page import Method, attributes, methods, needs_page
 
@@ -22,6 +25,16 @@ def test_the_page_is_understood() -> None:
     )
     assert methods()["makeField"].is_class_method
     assert methods()["run"].keywords == "kwds"
+    assert {name: method.raises for name, method in methods().items() if method.raises} == {
+        "convertIntToFloat": ("RuntimeError",),
+        "darkCorrection": ("RuntimeError",),
+        "ensureExposure": ("TypeError",),
+        "getIsrExposure": ("RuntimeError",),
+        "overscanCorrection": ("RuntimeError",),
+        "readIsrData": ("NotImplementedError",),
+        "runDataRef": ("RuntimeError",),
+        "writePackageVersions": ("TaskError",),
+    }
 
 
 @pytest.mark.parametrize("name", attributes())
@@ -42,6 +55,24 @@ def test_every_documented_method_has_its_signature(method: Method) -> None:
     assert all(p.default is not p.empty for p in others if p.kind is p.KEYWORD_ONLY)
     assert any(p.kind is p.VAR_KEYWORD for p in others) == bool(method.keywords)
     assert inspect.ismethod(found) == method.is_class_method
+
+
+def errors_in(docstring: str) -> list[type]:
+    """The errors that a docstring names, whose names may be those of isrcore or of Python."""
+    names = re.findall(r"\b\w+Error\b", docstring)
+    return [getattr(isrcore, name, None) or getattr(builtins, name) for name in names]
+
+
+# A kernel for each amplifier is no error here: it is used.
+@pytest.mark.parametrize(
+    "name", sorted({name for name in methods() if methods()[name].raises} - {"readIsrData"})
+)
+def test_documented_errors_are_those_of_the_page_or_derive_from_them(name: str) -> None:
+    docstring = inspect.getdoc(getattr(CfhtIsrTask, name)) or ""
+    assert "Raises" in docstring
+    for error in methods()[name].raises:
+        wanted = getattr(isrcore, error, None) or getattr(builtins, error)
+        assert any(issubclass(found, wanted) for found in errors_in(docstring))
 
 
 @pytest.mark.parametrize("name", methods())

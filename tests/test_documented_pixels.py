@@ -237,6 +237,8 @@ def test_maskEdges() -> None:
     assert free[2:-2, 2:-2].all()
     assert free.sum() == 4 * 8
     task.maskEdges(exposure, 1, "EDGE")
+    task.maskEdges(exposure, 1, "BORDER")
+    assert places(exposure, "BORDER") == places(exposure, "EDGE")
     assert exposure.pixels.flagged("EDGE").sum() == 8 * 12 - 6 * 10
 
 

@@ -10,9 +10,8 @@ from typing import Any
 import pytest
 
 import isrcore_cfht
-from isrcore import Config, Task, field, subconfig
+from isrcore import Config, ResourceConfig, Task, field, subconfig
 from isrcore.config import ConfigSection
-from isrcore.task import ResourceConfig
 from isrcore_cfht import CfhtIsrTask
 from tests.small_megacam import REGISTRY, config_of, raw, task_of
 from tests.test_task import ITEMS

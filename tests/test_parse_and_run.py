@@ -24,6 +24,7 @@ from isrcore import (
     read_exposure,
 )
 from isrcore.cli.main import main
+from isrcore.pictures import read_png
 from isrcore_cfht import CfhtIsrTask
 from isrcore_simulated.night import write_night
 
@@ -337,3 +338,68 @@ def test_four_ccds_one_of_them_damaged_on_two_processes(four_ccds: Path, tmp_pat
 def test_plan_errors_are_raised_if_wanted(given: list[str]) -> None:
     with pytest.raises(PlanError, match="needs calibration 'flat'"):
         IsrTask.parseAndRun([*given, "-c", "doFlat=true", "--doraise"])
+
+
+def test_what_is_asked_for_besides_the_product_is_written_too(given: list[str], tmp_path: Path) -> None:
+    wanted = ["qa.doThumbnailOss=true", "qa.doThumbnailFlattened=true", "doSaveInterpPixels=true"]
+    IsrTask.parseAndRun([*given, *wanted, "--id", "file=science1", "ccd=0"])
+    out = tmp_path / "out"
+    assert sorted(path.name for path in out.rglob("science1_sim0.png")) == ["science1_sim0.png"] * 2
+    assert read_png(out / "ossThumb" / "science1_sim0.png").shape == (20, 24, 3)
+    assert (out / "flattenedThumb" / "science1_sim0.png").exists()
+    before = read_exposure(out / "postISRCCD_uninterpolated" / "science1_sim0.fits")
+    after = read_exposure(out / "science1_sim0.fits")
+    assert not before.pixels.flagged("INTRP").any()
+    replaced = after.pixels.flagged("INTRP")
+    assert replaced.any()
+    assert (before.image[~replaced] == after.image[~replaced]).all()
+    assert read_config(out / "postISRCCD_uninterpolated" / "science1_sim0.fits") == read_config(
+        out / "science1_sim0.fits"
+    )
+
+
+def test_without_doWrite_only_thumbnails_and_the_record_are_written(given: list[str], tmp_path: Path) -> None:
+    words = ["doWrite=false", "qa.doThumbnailOss=true", "doSaveInterpPixels=true"]
+    done = IsrTask.parseAndRun([*given, *words, "--id", "file=science1", "ccd=0"], doReturnResults=True)
+    assert [result.exitStatus for result in done.resultList] == [0]
+    assert done.resultList[0].result.preInterpolatedExposure is not None
+    out = tmp_path / "out"
+    assert not list(out.rglob("*.fits"))
+    assert [path.parent.name for path in out.rglob("*.png")] == ["ossThumb"]
+    (unit,) = json.loads((out / "isr_report.json").read_text())["units"]
+    assert (unit["status"], unit["product"]) == ("ok", None)
+    assert list((out / "record" / "isr_metadata").iterdir())
+
+
+def test_every_word_of_every_show_is_shown(given: list[str], capsys: Any) -> None:
+    IsrTask.parseAndRun([*given, "--show", "config=doFlat", "--show", "data"])
+    told = capsys.readouterr().out.splitlines()
+    assert told[:2] == ["# camera simulated", "doFlat = false"]
+    assert len(told) == 2 + 4
+
+
+def test_ids_that_fit_nothing_are_told(given: list[str], caplog: pytest.LogCaptureFixture) -> None:
+    done = IsrTask.parseAndRun([*given, "--id", "ccd=1", "--id", "visit=998^999"])
+    assert len(done.resultList) == 2
+    (warning,) = (record for record in caplog.records if record.levelno == logging.WARNING)
+    assert warning.getMessage() == "--id visit=998^999 fits nothing that is there"
+    assert IsrTask.parseAndRun([*given, "--id", "visit=999"]).resultList == []
+
+
+@pytest.mark.parametrize("name", ["nowhere/profile", "."])
+def test_a_profile_that_cannot_be_written_is_refused_at_once(
+    given: list[str], tmp_path: Path, name: str, capsys: Any
+) -> None:
+    with pytest.raises(SystemExit) as stop:
+        IsrTask.parseAndRun([*given, "--profile", str(tmp_path / name)])
+    assert stop.value.code == 2
+    assert "--profile: " in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_task_for_one_camera_keeps_its_config_beside_files_of_others(
+    four_ccds: Path, given: list[str], capsys: Any
+) -> None:
+    CfhtIsrTask.parseAndRun([str(four_ccds), *given, "--show", "config=overscan.fitType"])
+    told = capsys.readouterr().out.splitlines()
+    assert told == ["# camera MegaCam", 'overscan.fitType = "MEDIAN_PER_ROW"']

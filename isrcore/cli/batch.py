@@ -129,9 +129,14 @@ class Batch:
         """Find the calibrations for every unit of a repository, as its configuration says."""
         policy = getattr(self.arguments, "policy", "nearest")
         for unit in self.units:
-            if unit.exposure is not None:
+            if unit.exposure is not None and unit.camera in self._tasks:
                 fallback = getattr(self._tasks[unit.camera].config, "fallbackFilterName", None) or ""
                 unit.searches = chooser.searches(unit.exposure, self.files, policy, fallback)
+
+    def unmatched(self) -> list[Selection]:
+        """What was asked for with --id and fits no unit."""
+        wanted = map(Selection.parse, self.arguments.id)
+        return [one for one in wanted if not any(self._is_chosen(unit, [one]) for unit in self.units)]
 
     def _is_chosen(self, unit: Unit, wanted: list[Selection]) -> bool:
         """Whether the unit is asked for; all are when nothing is said, and what cannot be read is told of."""

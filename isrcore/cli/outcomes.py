@@ -6,6 +6,7 @@ import importlib.metadata
 import json
 import math
 import os
+import pickle
 import uuid
 from collections.abc import Mapping, Sequence
 from itertools import compress
@@ -74,6 +75,17 @@ class Outcome:
     def of(cls, unit: Labelled, status: str, **found: Any) -> Outcome:
         """The outcome of a unit."""
         return cls(unit.label, str(unit.path), unit.detector, unit.camera, status, **found)
+
+    def sendable(self) -> Outcome:
+        """The outcome for another process: an error that would not arrive there is told as a `TaskError`.
+
+        An exception whose constructor needs more than a message breaks only when it is unpacked.
+        """
+        try:
+            pickle.loads(pickle.dumps(self.fault))
+        except Exception:  # whatever somebody's exception does when it is packed
+            return attrs.evolve(self, fault=TaskError(self.reason))
+        return self
 
     def to_json(self) -> dict[str, Any]:
         """As the report says it; unknown numbers are null."""

@@ -5,9 +5,11 @@ from __future__ import annotations
 import argparse
 import cProfile
 import logging
+import os
 import shlex
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from isrcore.cli.batch import Batch
@@ -58,7 +60,9 @@ def make_parser(task_class: type[IsrTask], registry: Registry) -> ArgumentParser
     )
     group.add_argument("--noExit", action="store_true", help="return although units failed")
     group.add_argument("--doraise", action="store_true", help="let the error of a unit end the run")
-    group.add_argument("--profile", metavar="FILE", help="write a profile of this process, as cProfile does")
+    group.add_argument(
+        "--profile", metavar="FILE", type=Path, help="write a profile of this process, as cProfile does"
+    )
     parser.set_defaults(verbose=0, traceback=True)
     return parser
 
@@ -77,6 +81,7 @@ def parse_and_run(
     parsed.registry, parsed.messages = registry, make_console(stderr=True)
     logger = log or logging.getLogger("isrcore")
     _set_levels(parser, parsed.loglevel, logger)
+    _check_profile(parser, parsed.profile)
     keep_freed_memory()
     logger.info("running: %s %s", task_class.__name__, shlex.join(sys.argv[1:] if args is None else args))
     profile = cProfile.Profile() if parsed.profile else None
@@ -137,6 +142,15 @@ def _set_levels(parser: ArgumentParser, words: list[str], logger: logging.Logger
         named = {"trace": logging.DEBUG, "warn": logging.WARNING, "fatal": logging.CRITICAL}
         number: Any = named.get(level.lower()) or logging.getLevelName(level.upper())
         (logging.getLogger(name) if name else logger).setLevel(number)
+
+
+def _check_profile(parser: ArgumentParser, path: Path | None) -> None:
+    """Refuse a profile that could not be written, before any time is spent; it is wrong usage."""
+    if path is None:
+        return
+    folder = path.absolute().parent
+    if path.is_dir() or not folder.is_dir() or not os.access(path if path.exists() else folder, os.W_OK):
+        parser.error(f"--profile: {str(path)!r} cannot be written; name a file in a folder that is there")
 
 
 def _exit(parser: ArgumentParser, parsed: argparse.Namespace, failed: int, message: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import logging
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -20,6 +20,7 @@ from isrcore.cli.faults import reason_of
 from isrcore.cli.finished import FINGERPRINT
 from isrcore.cli.outcomes import Outcome
 from isrcore.cli.shelf import Shelf, digest_of
+from isrcore.cli.unit_files import UnitFiles
 from isrcore.config import Config
 from isrcore.config_toml import format_value
 from isrcore.data_repository import DataRepository
@@ -80,11 +81,12 @@ class Setup:
     record: FolderRepository | DataRepository | None = None
     keeps_results: bool = False
 
-    def make_processor(self) -> Processor:
-        """A processor with the plugins that are installed."""
+    def make_processor(self) -> Callable[[Job], Outcome]:
+        """A processor with the installed plugins, for a process that sends its outcomes to another."""
         for source in self.sources:
             source.keep()
-        return Processor(self, Registry.discover())
+        process = Processor(self, Registry.discover())
+        return lambda job: process(job).sendable()
 
 
 class Processor:
@@ -110,8 +112,9 @@ class Processor:
         exposure = result.exposure
         flagged = count_flagged(exposure.mask) / exposure.mask.size
         steps = tuple(entry.step for entry in exposure.history)
-        _log.info("%s: wrote %s", job.label, job.product)
-        found = {"product": job.product, "result": result if self.setup.keeps_results else None}
+        product = job.product if task.config.doWrite else None
+        _log.info("%s: wrote %s", job.label, product or "nothing, as doWrite is false")
+        found = {"product": product, "result": result if self.setup.keeps_results else None}
         outcome = Outcome.of(job, "ok", steps=steps, flagged=flagged, **found, **clock.result())
         return self._recorded(job, outcome)
 
@@ -135,17 +138,25 @@ class Processor:
         with clock.part("pixels"):
             result = camera.task.run(raw, **inputs)
         with clock.part("write"):
+            self._write(job, result, inputs)
+        return result
+
+    def _write(self, job: Job, result: Struct, inputs: dict[str, Any]) -> None:
+        """Write what came of a unit: thumbnails always, exposures unless ``doWrite`` is off."""
+        camera, files = self._camera(job.camera), UnitFiles(job.product)
+        files.write_pictures(result)
+        for path, exposure in files.exposures(result).items() if camera.task.config.doWrite else ():
             write_exposure(
-                result.exposure,
-                job.product,
+                exposure,
+                path,
                 compress=self.setup.compress,
-                overwrite=self.setup.overwrite,
+                # Only the product was looked for before; what is beside it belongs to it.
+                overwrite=self.setup.overwrite or path != job.product,
                 config_text=camera.config_text,
                 provenance=dict(self._provenance(job, inputs)),
             )
-            if isinstance(self.setup.record, DataRepository):
-                self.setup.record.add_product(job.product, int(job.name), job.detector)
-        return result
+        if camera.task.config.doWrite and isinstance(self.setup.record, DataRepository):
+            self.setup.record.add_product(job.product, int(job.name), job.detector)
 
     def _inputs(self, job: Job) -> dict[str, Any]:
         """The calibrations that the unit's plan reads; others need not be whole. Raises `FitsError`."""

@@ -20,6 +20,7 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--show",
         nargs="+",
+        action="extend",
         default=[],
         metavar="WHAT",
         help=f"print {SHOWN}; with 'run' among them the run follows, else nothing is processed",

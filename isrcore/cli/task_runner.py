@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 from collections.abc import Mapping
 from itertools import groupby
 from pathlib import Path
@@ -30,6 +31,7 @@ from isrcore.registry import Registry
 from isrcore.task import Metadata, TaskError
 
 _DONE_BEFORE = "made before from the same inputs, with the same configuration and versions"
+_log = logging.getLogger(__name__)
 
 
 class TaskRunner:
@@ -50,6 +52,8 @@ class TaskRunner:
         if arguments.jobs > 1 or arguments.timeout is not None:
             _prepare_processes(arguments.registry)
         self.batch = Batch(arguments, task_class, base)
+        for selection in self.batch.unmatched():
+            _log.warning("--id %s fits nothing that is there", selection)
         self.outcomes: dict[Unit, Outcome] = {}
 
     @property
