@@ -194,3 +194,11 @@ def test_the_fallback_filter_is_said():
 def test_a_range_with_nothing_in_it_is_refused():
     with pytest.raises(ValueError, match="that is never; swap"):
         Calibration("bias", "a", begin=5, end=5, name="none")
+
+
+def test_one_that_has_just_ended_is_out_though_an_earlier_one_is_still_valid():
+    rows = [
+        Calibration("bias", "a", begin=1, taken=1, name="long"),
+        Calibration("bias", "a", begin=2, end=5, taken=5, name="ended"),
+    ]
+    assert lookup(rows, Query("bias", "a", time=5)).chosen == rows[0]
