@@ -47,13 +47,15 @@ class RawFrame:
 class CalibrationSearch:
     """The calibration that suits an exposure: its file, None when there is none, and what was not taken.
 
-    ``rejected`` are candidates by name, each with the reason; ``reason`` says why the chosen one was.
+    ``rejected`` are candidates by name, each with the reason; ``reason`` says why the chosen one was, which
+    ``is_fallback`` when it is of another filter than the exposure.
     """
 
     kind: str
     chosen: Path | None = None
     reason: str = ""
     rejected: tuple[tuple[str, str], ...] = ()
+    is_fallback: bool = False
 
     def explain(self) -> str:
         """Every candidate in a line of its own, under one that says what was found."""

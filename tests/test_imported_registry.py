@@ -83,6 +83,7 @@ def test_the_fallback_filter_is_used_only_when_asked_for_and_said(repository):
     assert find(repository).chosen is None
     found = find(repository, fallback="g.MP9401")
     assert found.chosen == repository.root / "imported/flat/g/only.fits.fz"
+    assert found.is_fallback
     assert found.reason.startswith("of the fallback filter 'g'")
 
 

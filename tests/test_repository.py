@@ -186,6 +186,19 @@ def test_a_plan_shows_the_calibrations_it_found(isr, calibrated):
     assert "plan for 1 exposure: 114.fits[sim0]" in out
 
 
+def test_policy_and_fallback_filter_of_the_command_line_count(isr, calibrated):
+    bias = calibrated / "calib" / "bias" / "2020-01-01_sim0.fits"
+    assert isr("certify", calibrated, bias, "--filter", "g")[0] == 0
+    unit = [calibrated, "--id", "visit=114", "detector=sim0", *WITHOUT]
+    assert isr("plan", *unit)[0] == 2
+    status, out, err = isr("plan", *unit, "-c", "fallbackFilterName=g")
+    assert status == 0
+    assert "of the fallback filter 'g'" in out
+    assert "of the fallback filter 'g'" in err
+    assert isr("certify", calibrated, bias, "--filter", "r")[0] == 0
+    assert "version 0" in isr("plan", *unit, "--policy", "latest")[1]
+
+
 def test_frames_are_chosen_by_type_night_filter_and_number(isr, started):
     off = ["-c", "doBias=false", *WITHOUT[1:], "--dry-run"]
     assert "4 to do" in isr("run", started, *off)[1]

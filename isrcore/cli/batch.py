@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import groupby
 from pathlib import Path
@@ -26,6 +27,8 @@ from isrcore.paths import PathsError, expand_paths, stem
 from isrcore.plan import Plan, PlanError
 from isrcore.raw import RawSource
 from isrcore.registry import Registry, RegistryError
+
+_log = logging.getLogger("isrcore.repository")
 
 _ENDINGS = (".fits", ".fits.fz", ".fits.gz", ".fit", ".fts")
 
@@ -216,6 +219,7 @@ class Batch:
         try:
             unit.plan = self._tasks[unit.camera].plan(exposure, **inputs)
             unit.inputs = dict(self._digests(unit, unit.plan, inputs))
+            _tell_fallbacks(unit)
         except PlanError as fault:
             # Only those that a planned step would have read: others are nobody's loss.
             unit.problems += fault.problems + problems + tuple(_explained(fault, unit.searches))
@@ -249,6 +253,13 @@ def _inside(path: Path) -> list[Path]:
 def owner(unit: Unit) -> tuple[Any, ...]:
     """Whose calibrations a unit needs, and which of a repository's those are."""
     return unit.camera, unit.detector, sorted(unit.found.items())
+
+
+def _tell_fallbacks(unit: Unit) -> None:
+    """Warn of calibrations of another filter that a unit uses."""
+    for search in unit.searches:
+        if search.is_fallback and search.kind in unit.inputs:
+            _log.warning("%s: %s is %s, %s", unit.label, search.kind, search.chosen, search.reason)
 
 
 def _explained(fault: PlanError, searches: Iterable[CalibrationSearch]) -> Iterator[str]:

@@ -58,9 +58,9 @@ class Ranges(Generic[T]):
 
     def _in_order(self, places: NDArray[np.intp], time: int | None, policy: str) -> Iterator[np.intp]:
         """Places, the first to take first; the others are put in order only when they are asked for."""
-        far, ranks = self._far(places, time), self._ties[places]
-        if policy == "latest":
-            far, ranks = np.zeros(places.size, np.int64), self._newest[places]
+        is_latest = policy == "latest"
+        ranks = (self._newest if is_latest else self._ties)[places]
+        far = ranks if is_latest else self._far(places, time)
         nearest = np.flatnonzero(far == far.min())
         best = nearest[np.argmin(ranks[nearest])]
         yield places[best]

@@ -52,7 +52,7 @@ def search(
     rejected = tuple(_told(found))
     if found.chosen is None:
         return CalibrationSearch(kind, rejected=rejected)
-    return CalibrationSearch(kind, _path_of(root, found.chosen), found.reason, rejected)
+    return CalibrationSearch(kind, _path_of(root, found.chosen), found.reason, rejected, found.is_fallback)
 
 
 def _told(found: Found) -> Iterator[tuple[str, str]]:
