@@ -39,15 +39,18 @@ class Input:
         return self.path.startswith(_SHIPPED)
 
     def locate(self, product: Path, folders: Sequence[Path] = ()) -> Path | None:
-        """Where the file is: as recorded, from the product's folder or one above, or in ``folders`` by name.
+        """Where the file is: as recorded, from the product's folder or one above, or in ``folders``.
 
-        Of several the first that is as it was.
+        There it is looked for by its name, then by its digest. Of several it is the first that is as it was.
         """
         known = Path(self.path)
         places = [known, *(folder / known for folder in product.absolute().parents)]
         there = [place for place in places if place.is_file()]
-        there += [found for folder in folders for found in sorted(folder.rglob(known.name))]
-        same = (place for place in there if self.digest and self.matches(place))
+        inside = sorted(found for folder in folders for found in folder.rglob("*") if found.is_file())
+        there += [found for found in inside if found.name == known.name]
+        # Files in the folders may have other names.
+        candidates = [*there, *(found for found in inside if found.name != known.name)] if self.digest else []
+        same = (place for place in candidates if self.matches(place))
         return next(same, there[0] if there else None)
 
     def matches(self, path: Path) -> bool:

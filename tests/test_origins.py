@@ -122,6 +122,23 @@ def test_inputs_are_looked_for_elsewhere(isr: Any, own: Path, made: Path) -> Non
     assert isr("replay", product(own, "again"), "--inputs", own / "archive")[0] == 0
 
 
+def test_inputs_elsewhere_may_have_other_names(isr: Any, own: Path) -> None:
+    correct(own, "again")
+    (own / "archive").mkdir()
+    (own / "night/science1.fits").rename(own / "archive/0001.fits")
+    assert isr("replay", product(own, "again"), "--inputs", own / "archive")[0] == 0
+
+
+def test_a_master_knows_the_masters_that_corrected_its_inputs(isr: Any, own: Path) -> None:
+    darks = sorted((own / "night").glob("dark*.fits"))
+    assert quietly("calibrate", "dark", *darks, "--bias", own / "masters", "-o", own / "darks") == 0
+    _, out, _ = isr("why", own / "darks/dark_sim0.fits")
+    assert next(line for line in out.splitlines() if "bias: " in line).endswith("as it was")
+    rewritten(own / "masters/bias_sim0.fits", brighten)
+    _, out, _ = isr("why", own / "darks/dark_sim0.fits")
+    assert next(line for line in out.splitlines() if "bias: " in line).endswith("changed")
+
+
 def test_a_master_is_not_replayed_but_says_how(isr: Any, made: Path) -> None:
     status, _, err = isr("replay", made / "masters/bias_sim0.fits")
     assert status == 2

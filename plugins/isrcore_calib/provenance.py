@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
 import importlib.metadata
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 
 from isrcore_calib.kinds import KINDS
 from isrcore_calib.places import place
@@ -13,7 +15,7 @@ from isrcore_calib.places import place
 def provenance_of(
     arguments: argparse.Namespace, detector: str, inputs: Mapping[str, str]
 ) -> Iterator[tuple[str, str]]:
-    """The version, the masters that corrected the inputs, and the inputs (SHA-256 by path).
+    """The version, and the masters that corrected the inputs and the inputs themselves, with SHA-256.
 
     ``detector`` is the one it is of, "" for all.
     """
@@ -21,7 +23,11 @@ def provenance_of(
     for kind in KINDS[arguments.kind].masters:
         given = getattr(arguments, kind)
         if given:
-            yield kind, str(place(given, kind, detector)) if detector else given
+            master = place(given, kind, detector) if detector else Path(given)
+            yield kind, str(master)
+            if master.is_file():
+                with master.open("rb") as stream:
+                    yield f"{kind} digest", hashlib.file_digest(stream, "sha256").hexdigest()
     for number, (path, digest) in enumerate(sorted(inputs.items()), 1):
         yield f"input {number}", path
         yield f"input {number} sha256", digest
