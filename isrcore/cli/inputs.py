@@ -37,6 +37,12 @@ def add_arguments(parser: argparse.ArgumentParser, registry: Registry) -> None:
         help="which valid calibration of a repository: the nearest in time (default), the nearest "
         "taken before the exposure, or the latest version",
     )
+    _add_settings(parser)
+    _add_choice(parser)
+
+
+def _add_settings(parser: argparse.ArgumentParser) -> None:
+    """Files and single values of the configuration."""
     group = parser.add_argument_group(
         "settings",
         "Later ones win: defaults, the camera's, the task's, then -C and -c in the order given.",
@@ -61,6 +67,10 @@ def add_arguments(parser: argparse.ArgumentParser, registry: Registry) -> None:
         metavar="KEY=VALUE",
         help="single settings, such as doDark=false or overscan.fitType=MEDIAN",
     )
+
+
+def _add_choice(parser: argparse.ArgumentParser) -> None:
+    """Which units."""
     group = parser.add_argument_group("choice of units")
     group.add_argument(
         "--id",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -58,10 +59,12 @@ def _is_sound(repository: EmbeddedRepository, row: Any) -> bool:
 
 def survey(repository: EmbeddedRepository, tell: Callable[[Path], None] = lambda _: None) -> Found:
     """What the files say."""
-    found = Found()
+    found, known = Found(), _known(repository)
     _remove_abandoned(repository.root)
     for read, folder in ((_raw, layout.RAW), (_calibration, layout.CALIB)):
-        for path in _files(repository.root / folder):
+        # Of two files of one exposure the one that the registry knew stays: the other was never taken in.
+        paths = _files(repository.root / folder)
+        for path in sorted(paths, key=lambda path: str(path.relative_to(repository.root)) not in known):
             try:
                 found.rows += read(repository, path, found.rows)
             except (RawError, RegistryError, RepositoryError, OSError) as fault:
@@ -69,6 +72,14 @@ def survey(repository: EmbeddedRepository, tell: Callable[[Path], None] = lambda
             tell(path)
     found.rows += _datasets(repository.root)
     return found
+
+
+def _known(repository: EmbeddedRepository) -> set[str]:
+    """The raw files that the registry knows; none when it is damaged."""
+    try:
+        return {row.path for row in repository.tables.rows(RawRow)}
+    except (RepositoryError, sqlite3.Error):
+        return set()
 
 
 def _files(folder: Path) -> Iterator[Path]:

@@ -28,8 +28,6 @@ def spoiled_runs(draw, spoil):
     fixed = {"doAssembleCcd": True, "assembly__doTrim": True, FLAGS[kind]: True}
     # The median of a frame or an amplifier is about all of its pixels.
     fixed |= {"gains__normalize": False, "flat__scalingType": "USER", "doNanMasking": True}
-    # Crosstalk's too, and that from which on sources are bright.
-    fixed |= {"crosstalk__crosstalkBackgroundMethod": "None", "crosstalk__doSubtrahendMasking": True}
     # So is the level of bad regions; interpolation replaces the pixel and reads it for its neighbours.
     fixed |= {"doSetBadRegions": False, "doInterpolate": False}
     # So is the charge that pushes charge around, which is that of corrected pixels.
@@ -40,6 +38,8 @@ def spoiled_runs(draw, spoil):
     fixed |= {"doFringe": False}
     # Hits are told from stars by what is around them.
     fixed |= {"doCosmicRays": False}
+    # Crosstalk takes nothing from a source that is no number.
+    fixed |= {"doCrosstalk": False}
     # A fit of stray light looks at all pixels.
     fixed |= {"strayLight__scaling": "exposure time"}
     fixed |= {"illumination__filters": ["r"], "strayLight__filters": ["r"]}

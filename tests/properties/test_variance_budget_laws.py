@@ -117,7 +117,8 @@ def test_a_contribution_vanishes_with_its_source_and_the_others_stay(drawn: Any,
 
 
 @given(
-    drawn=known_runs(),
+    # The circle that light falls into is that of the telescope: it does not turn with the frame.
+    drawn=known_runs(doVignette=False),
     mirror=st.builds(Mirror, st.just(False), st.booleans(), st.booleans()),
 )
 def test_a_mirrored_frame_has_the_same_budget(drawn: Any, mirror: Mirror) -> None:
