@@ -54,7 +54,7 @@ from isrcore.kernels.tiled import Tiled
 from isrcore.ledger import Applied, apply_op
 from isrcore.linearity import LinearityCurve, Linearizer, LinearizerError
 from isrcore.mosaics import draw_focal_plane
-from isrcore.paths import PathsError, expand_paths
+from isrcore.paths import PathsError, expand_paths, sha256_of
 from isrcore.pictures import Picture, PictureStyle, draw_exposure, write_png
 from isrcore.plan import Plan, PlanError
 from isrcore.qa import FlatnessConfig, IsrQaConfig
@@ -215,6 +215,7 @@ __all__ = [
     "reading_order",
     "row_bands",
     "section",
+    "sha256_of",
     "simulate",
     "statistics",
     "stepspecs",

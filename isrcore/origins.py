@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -13,6 +12,7 @@ from typing import Any
 import attrs
 
 from isrcore.fits import FitsError, read_config, read_exposure, read_provenance
+from isrcore.paths import sha256_of
 
 #: How the entries begin that say who set a value of the configuration.
 SETTING = "setting "
@@ -131,8 +131,7 @@ def digest_like(digest: str, path: Path) -> str:
     """The digest of a file, of the same sort as one that was recorded. Raises OSError, `FitsError`."""
     if digest and not _SHA256.fullmatch(digest):
         return read_exposure(path).digest
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+    return sha256_of(path)
 
 
 def differing(one: Mapping[str, Any], two: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:

@@ -1,7 +1,8 @@
-"""File names as users give them: paths, and patterns that the shell left alone."""
+"""File names as users give them: paths, patterns that the shell left alone; and what identifies a file."""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -45,3 +46,9 @@ def stem(path: Path) -> str:
     while name.lower().endswith(_ENDINGS):
         name = name[: name.rindex(".")]
     return name
+
+
+def sha256_of(path: Path) -> str:
+    """The SHA-256 of a file's content, as ``sha256sum`` prints it. Raises OSError."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
 
+from isrcore.paths import sha256_of
 
-@cache
-def sha256_of(path: Path) -> str:
-    """The SHA-256 of a file's content, as ``sha256sum`` prints it."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+#: The SHA-256 of a file that stays as it is while a command runs.
+known_sha256 = cache(sha256_of)
 
 
 class Digests:
@@ -23,7 +20,7 @@ class Digests:
         # Hashing lets go of the interpreter: the thread costs those that go on no time, given a second core.
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="isr-digests")
         self._found: dict[Path, Future[str]] = {
-            path: self._pool.submit(sha256_of, path) for path in dict.fromkeys(paths)
+            path: self._pool.submit(known_sha256, path) for path in dict.fromkeys(paths)
         }
 
     def of(self, path: Path) -> str:

@@ -15,7 +15,7 @@ import attrs
 import numpy as np
 
 from isrcore.cli.calibration_files import CalibrationFiles
-from isrcore.cli.digests import sha256_of
+from isrcore.cli.digests import known_sha256
 from isrcore.cli.faults import reason_of
 from isrcore.cli.finished import FINGERPRINT
 from isrcore.cli.outcomes import Outcome
@@ -175,7 +175,7 @@ class Processor:
         """Names and digests of all that goes into a product."""
         yield "isrcore", importlib.metadata.version("isrcore")
         yield "input", str(job.path)
-        yield "input sha256", job.digest or sha256_of(job.path)
+        yield "input sha256", job.digest or known_sha256(job.path)
         if job.identity:
             yield FINGERPRINT, job.identity
         for kind in (kind for kind in job.kinds if inputs.get(kind) is not None):

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from isrcore.cli.calibration_files import CalibrationFiles, FileKind
-from isrcore.cli.digests import sha256_of
+from isrcore.cli.digests import known_sha256
 from isrcore.registry import Registry
 
 _NONE_FOUND: Mapping[str, Path] = {}
@@ -94,4 +94,4 @@ def digest_of(value: Any, files: Sequence[Path]) -> str:
 
 
 def _digest_of(value: Any, file: Path | None) -> str:
-    return getattr(value, "digest", "") or (sha256_of(file) if file else "")
+    return getattr(value, "digest", "") or (known_sha256(file) if file else "")

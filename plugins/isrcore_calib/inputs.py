@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import hashlib
 import logging
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any
 
 import attrs
 
-from isrcore import Config, Detector, Exposure, IsrTask, Registry, read_exposure
+from isrcore import Config, Detector, Exposure, IsrTask, Registry, read_exposure, sha256_of
 from isrcore_calib.correction import make_config, planes_of, remove_shot_noise
 from isrcore_calib.faults import MasterError
 from isrcore_calib.kinds import KINDS, MASTERS
@@ -82,8 +81,7 @@ class InputReader:
 
     def _digest(self, path: Path) -> str:
         """The SHA-256 of a file. Raises `MasterError` for a second file of the same content."""
-        with path.open("rb") as stream:
-            digest = hashlib.file_digest(stream, "sha256").hexdigest()
+        digest = sha256_of(path)
         twin = self._paths.setdefault(digest, path)
         if twin != path:
             raise MasterError(

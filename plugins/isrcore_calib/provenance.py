@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import hashlib
 import importlib.metadata
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from isrcore import sha256_of
 from isrcore_calib.kinds import KINDS
 from isrcore_calib.places import place
 
@@ -26,8 +26,7 @@ def provenance_of(
             master = place(given, kind, detector) if detector else Path(given)
             yield kind, str(master)
             if master.is_file():
-                with master.open("rb") as stream:
-                    yield f"{kind} digest", hashlib.file_digest(stream, "sha256").hexdigest()
+                yield f"{kind} digest", sha256_of(master)
     for number, (path, digest) in enumerate(sorted(inputs.items()), 1):
         yield f"input {number}", path
         yield f"input {number} sha256", digest

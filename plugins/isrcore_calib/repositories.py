@@ -29,6 +29,7 @@ from isrcore import (
     RawFrame,
     VisitInfo,
     default_config,
+    sha256_of,
 )
 from isrcore_calib.faults import MasterError
 from isrcore_calib.kinds import KINDS, MASTERS
@@ -200,11 +201,11 @@ class _Batch:
         }
         used = [text.replace(_SLOT, name) for text in (given | masters).values() for name in self.detectors]
         content = {
-            "inputs": [_sha256(path) for path in self.files],
-            "masters": [_sha256(Path(name)) if Path(name).is_file() else name for name in used],
+            "inputs": [sha256_of(path) for path in self.files],
+            "masters": [sha256_of(Path(name)) if Path(name).is_file() else name for name in used],
             "detectors": self.detectors,
             # What cannot be read is told by whoever uses it.
-            "config": [_sha256(Path(file)) for file in arguments.config_file if Path(file).is_file()],
+            "config": [sha256_of(Path(file)) for file in arguments.config_file if Path(file).is_file()],
             "options": {key: repr(value) for key, value in vars(arguments).items() if key not in _UNTOLD},
             "version": importlib.metadata.version("isrcore"),
         }
@@ -230,11 +231,6 @@ def _as_pattern(kind: str, detectors: Sequence[str], found: Sequence[Calibration
         f"the detectors' {kind}es are of different nights: {', '.join(paths)}\n"
         f"  make them together, or choose detectors with --detectors"
     )
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def add_options(group: Any) -> None:

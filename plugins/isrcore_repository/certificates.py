@@ -6,7 +6,6 @@ its SHA-256, so that it never speaks for another file of the same name.
 
 from __future__ import annotations
 
-import hashlib
 import math
 import tomllib
 from pathlib import Path
@@ -20,6 +19,7 @@ from isrcore import (
     FolderRepository,
     RepositoryError,
     VisitInfo,
+    sha256_of,
     survey_exposure,
 )
 from isrcore_repository import layout
@@ -59,7 +59,7 @@ def certify(root: Path, path: Path, first: Time | None, last: Time | None, **abo
         dark_s=_number(visit.dark_s),
         made=as_text(Time.now()),
         size=path.stat().st_size,
-        sha256=_sha256(path),
+        sha256=sha256_of(path),
         identity=about.get("identity", ""),
     )
     if not row.identity and is_certified(root, path):
@@ -81,7 +81,7 @@ def adopt(root: Path, path: Path, **about: str) -> Path:
     kind = _described(path, about)[0]
     place = root / layout.CALIB / layout.safe(kind) / path.name
     place.parent.mkdir(parents=True, exist_ok=True)
-    if place.exists() and _sha256(place) != _sha256(path):
+    if place.exists() and sha256_of(place) != sha256_of(path):
         raise RepositoryError(f"{str(place)!r} is there already, and another file; rename {str(path)!r}")
     if not place.exists():
         copy_whole(path, place)
@@ -104,7 +104,7 @@ def read_certificate(root: Path, path: Path) -> CalibrationRow:
         raise RepositoryError(f"{name} has no certificate: {_REMEDY}") from fault
     except (OSError, ValueError, TypeError, KeyError) as fault:
         raise RepositoryError(f"{name}{ENDING} cannot be read ({fault!r}): {_REMEDY}") from fault
-    if path.stat().st_size != row.size or _sha256(path) != row.sha256:
+    if path.stat().st_size != row.size or sha256_of(path) != row.sha256:
         raise RepositoryError(f"{name} is not the file that was certified: {_REMEDY}")
     return row
 
@@ -137,8 +137,3 @@ def _described(path: Path, about: dict[str, str]) -> tuple[str, str, VisitInfo]:
 def _number(value: float) -> float | None:
     """A number, None for one that is not known."""
     return None if math.isnan(value) else value
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
