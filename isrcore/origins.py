@@ -17,6 +17,9 @@ from isrcore.paths import sha256_of
 #: How the entries begin that say who set a value of the configuration.
 SETTING = "setting "
 
+#: The entry by which a product is known again.
+FINGERPRINT = "fingerprint"
+
 _NUMBERED = re.compile(r"input(?: \d+)?")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _SHIPPED = "ships with "
@@ -38,11 +41,14 @@ class Input:
         """Whether it came with the camera's plugin instead of a file."""
         return self.path.startswith(_SHIPPED)
 
-    def locate(self, product: Path, folders: Sequence[Path] = ()) -> Path | None:
+    def find(self, product: Path, folders: Sequence[Path] = ()) -> Located:
         """Where the file is: as recorded, from the product's folder or one above, or in ``folders``.
 
         There it is looked for by its name, then by its digest. Of several it is the first that is as it was.
+        Files are read whole for their digests: ask once.
         """
+        if self.is_shipped:
+            return Located(None, SHIPPED)
         known = Path(self.path)
         places = [known, *(folder / known for folder in product.absolute().parents)]
         there = [place for place in places if place.is_file()]
@@ -50,26 +56,30 @@ class Input:
         there += [found for found in inside if found.name == known.name]
         # Files in the folders may have other names.
         candidates = [*there, *(found for found in inside if found.name != known.name)] if self.digest else []
-        same = (place for place in candidates if self.matches(place))
-        return next(same, there[0] if there else None)
+        same = next((place for place in dict.fromkeys(candidates) if self._matches(place)), None)
+        if same is not None:
+            return Located(same, AS_IT_WAS)
+        if not there:
+            return Located(None, GONE)
+        return Located(there[0], CHANGED if self.digest else UNKNOWN)
 
-    def matches(self, path: Path) -> bool:
+    def _matches(self, path: Path) -> bool:
         """Whether a file has the digest: of its bytes, or of the pixels of a product."""
         try:
             return digest_like(self.digest, path) == self.digest
         except (OSError, FitsError):
             return False
 
-    def state(self, product: Path, folders: Sequence[Path] = ()) -> str:
-        """What became of it: as it was, changed, gone; not compared when no digest was recorded."""
-        if self.is_shipped:
-            return SHIPPED
-        path = self.locate(product, folders)
-        if path is None:
-            return GONE
-        if not self.digest:
-            return UNKNOWN
-        return AS_IT_WAS if self.matches(path) else CHANGED
+
+@attrs.frozen
+class Located:
+    """The file of an input, None when it is gone or was none, and what became of it.
+
+    That is: as it was, changed, gone, shipped, or not compared when no digest was recorded.
+    """
+
+    path: Path | None
+    state: str
 
 
 @attrs.frozen
@@ -92,7 +102,7 @@ class Origins:
         """From a product or master of isrcore. Raises `FitsError` for another file."""
         told = read_provenance(path)
         inputs = tuple(_inputs(told))
-        used = {"isrcore", *(name for one in inputs for name in (one.kind, f"{one.kind} digest"))}
+        used = {"isrcore", FINGERPRINT}.union(*({one.kind, f"{one.kind} digest"} for one in inputs))
         notes = {
             name: text
             for name, text in told.items()
@@ -116,6 +126,11 @@ def _inputs(told: Mapping[str, str]) -> Iterator[Input]:
             digests = told.get(f"{name} digest", "").split(_BETWEEN)
             for path, digest in zip_longest(paths.split(_BETWEEN), digests, fillvalue=""):
                 yield Input(name, path, digest)
+
+
+def shipped_with(camera: str) -> str:
+    """What is recorded instead of a path for what comes with a camera's plugin."""
+    return f"{_SHIPPED}camera {camera!r}"
 
 
 def flatten(table: Mapping[str, Any], place: str = "") -> Iterator[tuple[str, Any]]:

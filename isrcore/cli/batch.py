@@ -23,6 +23,7 @@ from isrcore.data_repository import CalibrationSearch, RawFrame, RepositoryError
 from isrcore.exposure import Exposure
 from isrcore.isr import IsrTask
 from isrcore.kernels.tiled import Tiled
+from isrcore.origins import shipped_with
 from isrcore.paths import PathsError, expand_paths, stem
 from isrcore.plan import Plan, PlanError
 from isrcore.raw import RawSource
@@ -229,7 +230,7 @@ class Batch:
         kinds = frozenset[str]().union(*(planned.spec.kinds for planned in plan.steps))
         for kind in sorted(kinds & inputs.keys()):
             files = self._shelf.files_of(kind, unit.detector, unit.found)
-            yield kind, digest_of(inputs[kind], files) or f"ships with camera {unit.camera!r}"
+            yield kind, digest_of(inputs[kind], files) or shipped_with(unit.camera)
 
     def refused(self) -> str:
         """Why units cannot be processed, units with the same reasons together; empty when all can."""

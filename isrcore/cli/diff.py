@@ -14,7 +14,7 @@ from isrcore.cli.terminal import make_console
 from isrcore.exposure import Exposure
 from isrcore.fits import FitsError, read_exposure
 from isrcore.geometry import Box
-from isrcore.origins import Input, Origins, differing
+from isrcore.origins import AS_IT_WAS, Input, Origins, differing
 from isrcore.registry import Registry
 
 _ABOUT = """Compare two products: what went into them, how they were configured, and their pixels. Masters
@@ -99,13 +99,13 @@ def _names(inputs: list[Input]) -> str:
 
 def _inside(one: Input, product: Path, other: Input, its_product: Path, depth: str) -> Iterator[str]:
     """Why two masters differ, where both are still what they were."""
-    places = one.locate(product), other.locate(its_product)
-    for given, place in zip((one, other), places, strict=True):
-        if place is None or not given.matches(place):
+    found = one.find(product), other.find(its_product)
+    for given, located in zip((one, other), found, strict=True):
+        if located.state != AS_IT_WAS:
             yield f"{depth}{given.path} is no longer what it was: its own inputs cannot be told"
             return
     try:
-        origins = [Origins.read(place) for place in places if place is not None]
+        origins = [Origins.read(located.path) for located in found if located.path is not None]
     except FitsError:
         return
     yield from input_differences(origins[0], origins[1], depth)
@@ -127,8 +127,7 @@ def maker_differences(one: Origins, mine: Exposure, other: Origins, theirs: Expo
     if one.version != other.version:
         yield f"isrcore {one.version} here, {other.version} there"
     for name, text, its in differing(one.notes, other.notes):
-        if name != "fingerprint":
-            yield f"{name}: {text} here, {its} there"
+        yield f"{name}: {text} here, {its} there"
     for step, by, its in differing(_steps(mine), _steps(theirs)):
         yield f"step {step!r}: {by or 'not done'} here, {its or 'not done'} there"
 

@@ -9,11 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from isrcore.fits import FitsError, read_provenance
+from isrcore.origins import FINGERPRINT
 from isrcore.plan import Plan
 from isrcore.registry import Registry
-
-#: The entry of a product's provenance by which it is known again.
-FINGERPRINT = "fingerprint"
 
 
 def fingerprint(

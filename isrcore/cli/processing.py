@@ -17,7 +17,6 @@ import numpy as np
 from isrcore.cli.calibration_files import CalibrationFiles
 from isrcore.cli.digests import known_sha256
 from isrcore.cli.faults import reason_of
-from isrcore.cli.finished import FINGERPRINT
 from isrcore.cli.outcomes import Outcome
 from isrcore.cli.shelf import Shelf, digest_of
 from isrcore.cli.unit_files import UnitFiles
@@ -30,7 +29,7 @@ from isrcore.image import Mask
 from isrcore.isr import IsrTask
 from isrcore.kernels.memory import keep_freed_memory
 from isrcore.kernels.tiled import Tiled
-from isrcore.origins import SETTING
+from isrcore.origins import FINGERPRINT, SETTING, shipped_with
 from isrcore.raw import RawSource
 from isrcore.registry import Registry
 from isrcore.task import Struct
@@ -180,7 +179,7 @@ class Processor:
             yield FINGERPRINT, job.identity
         for kind in (kind for kind in job.kinds if inputs.get(kind) is not None):
             files = self.shelf.files_of(kind, job.detector, job.found)
-            yield kind, ", ".join(map(str, files)) or f"ships with camera {job.camera!r}"
+            yield kind, ", ".join(map(str, files)) or shipped_with(job.camera)
             if digest := digest_of(inputs[kind], files):
                 yield f"{kind} digest", digest
         yield from self._camera(job.camera).settings.items()

@@ -16,7 +16,7 @@ from isrcore.cli.inputs import option_name
 from isrcore.cli.terminal import make_console
 from isrcore.cli.why import add_folders
 from isrcore.fits import FitsError, read_config, read_exposure
-from isrcore.origins import CHANGED, GONE, Origins
+from isrcore.origins import CHANGED, GONE, Input, Located, Origins
 from isrcore.registry import Registry
 
 _ABOUT = """Run a product again from the inputs and the configuration that it names, in a temporary folder,
@@ -32,6 +32,8 @@ exit status:
   1    they differ, or the run failed
   2    the product cannot be made again; the message says why
 """
+
+_Found = tuple[Input, Located]
 
 
 def add_parser(subcommands: Any, registry: Registry) -> None:
@@ -55,12 +57,10 @@ def replay(arguments: argparse.Namespace) -> int:
         origins, before = Origins.read(product), read_exposure(product)
     except (FitsError, OSError) as fault:
         raise CommandError("cannot replay", [str(fault)]) from fault
-    _check(origins, arguments.inputs)
+    found = _find_inputs(origins, arguments.inputs)
     with tempfile.TemporaryDirectory(prefix="isr-replay-") as folder:
         again = Path(folder) / "again.fits"
-        status = _run(
-            arguments, [*_words(origins, before.detector.name, arguments.inputs, Path(folder)), str(again)]
-        )
+        status = _run(arguments, [*_words(product, before.detector.name, found, Path(folder)), str(again)])
         if status != OK or not again.exists():
             console.print(f"{product}: the run failed, with status {status}", soft_wrap=True)
             return FAILED
@@ -73,37 +73,39 @@ def replay(arguments: argparse.Namespace) -> int:
     return FAILED if pixels else OK
 
 
-def _check(origins: Origins, folders: list[Path]) -> None:
-    """Refuse what cannot give the same again."""
-    raw = [one for one in origins.inputs if one.kind == "raw"]
-    problems = []
-    if len(raw) != 1:
-        problems.append(
-            f"{str(origins.path)!r} is no product of isr run but made of {len(raw)} raw files; run "
+def _find_inputs(origins: Origins, folders: list[Path]) -> list[_Found]:
+    """The inputs and their files. Raises `CommandError` for what cannot give the same again."""
+    count = sum(one.kind == "raw" for one in origins.inputs)
+    if count != 1:
+        problem = (
+            f"{str(origins.path)!r} is no product of isr run but made of {count} raw files; run "
             "'isr calibrate' with the inputs that 'isr why' shows, and compare with 'isr diff'"
         )
-    for one in origins.inputs if not problems else ():
-        state = one.state(origins.path, folders)
-        if state == GONE:
+        raise CommandError("cannot replay", [problem])
+    found = [(one, one.find(origins.path, folders)) for one in origins.inputs]
+    problems = []
+    for one, located in found:
+        if located.state == GONE:
             problems.append(f"{one.kind} {one.path!r} is gone; say with --inputs FOLDER where to look for it")
-        if state == CHANGED:
+        if located.state == CHANGED:
             problems.append(
                 f"{one.kind} {one.path!r} is not what went in, which had digest {one.digest}; look for it "
                 "elsewhere with --inputs FOLDER"
             )
     if problems:
         raise CommandError("cannot replay", problems)
+    return found
 
 
-def _words(origins: Origins, detector: str, folders: list[Path], folder: Path) -> Iterator[str]:
+def _words(product: Path, detector: str, found: list[_Found], folder: Path) -> Iterator[str]:
     """The command line of the run, but for the product."""
     config = folder / "config.toml"
-    config.write_text(read_config(origins.path), encoding="utf-8")
-    (raw,) = (one for one in origins.inputs if one.kind == "raw")
-    yield from ("run", str(raw.locate(origins.path, folders)), "--detectors", detector, "-C", str(config))
-    for one in origins.inputs:
+    config.write_text(read_config(product), encoding="utf-8")
+    (raw,) = (located.path for one, located in found if one.kind == "raw")
+    yield from ("run", str(raw), "--detectors", detector, "-C", str(config))
+    for one, located in found:
         if one.kind != "raw" and not one.is_shipped:
-            yield from (f"--{option_name(one.kind)}", str(one.locate(origins.path, folders)))
+            yield from (f"--{option_name(one.kind)}", str(located.path))
     yield "-o"
 
 

@@ -14,7 +14,7 @@ from isrcore.cli.faults import EXIT_STATUS, OK
 from isrcore.cli.terminal import make_console
 from isrcore.exposure import Exposure
 from isrcore.fits import FitsError, read_exposure
-from isrcore.origins import AS_IT_WAS, SHIPPED, Input, Origins
+from isrcore.origins import AS_IT_WAS, SHIPPED, Input, Located, Origins
 from isrcore.registry import Registry
 
 _ABOUT = """Show how products were made: from which raw file and calibrations, and what these were made from
@@ -78,13 +78,12 @@ def _add_inputs(tree: Tree, origins: Origins, folders: list[Path], seen: set[Pat
         inputs = list(group)
         here = tree if len(inputs) == 1 else tree.add(f"{len(inputs)} {kind} files")
         for one in inputs:
-            branch = here.add(_line(one, origins.path, folders, kind if len(inputs) == 1 else ""))
-            place = one.locate(origins.path, folders)
+            located = one.find(origins.path, folders)
+            branch, place = here.add(_line(one, located, kind if len(inputs) == 1 else "")), located.path
             if one.kind != "raw" and place is not None and place.absolute() not in seen:
                 _add_master(branch, place, folders, seen | {place.absolute()})
-    notes = {name: text for name, text in origins.notes.items() if name != "fingerprint"}
-    if notes and tree.children and len(origins.inputs) > 1:
-        tree.add(", ".join(f"{name} {text}" for name, text in notes.items()))
+    if origins.notes and tree.children and len(origins.inputs) > 1:
+        tree.add(", ".join(f"{name} {text}" for name, text in origins.notes.items()))
 
 
 def _add_master(branch: Tree, path: Path, folders: list[Path], seen: set[Path]) -> None:
@@ -97,9 +96,9 @@ def _add_master(branch: Tree, path: Path, folders: list[Path], seen: set[Path]) 
     _add(branch, "set by somebody", (f"{name} = {text}" for name, text in origins.settings.items()))
 
 
-def _line(one: Input, product: Path, folders: list[Path], kind: str) -> str:
+def _line(one: Input, located: Located, kind: str) -> str:
     """One input: what, where, which, and whether it still is what it was."""
-    state, place = one.state(product, folders), one.locate(product, folders)
+    state, place = located.state, located.path
     moved = f", now {place}" if place is not None and str(place) != one.path else ""
     digest = f"  [{one.digest[:12]}]" if one.digest else ""
     told = "" if state == SHIPPED else f"  {state}{moved if state == AS_IT_WAS else ''}"
