@@ -82,6 +82,7 @@ from isrcore.task import Metadata, ResourceConfig, Struct, Task, TaskError, time
 from isrcore.thumbnails import bin_image, make_thumbnail
 from isrcore.transmission import SystemTransmission, TransmissionCurve, TransmissionError
 from isrcore.window_median import median_bounds, median_of_windows
+from isrcore.words import detector_keys, split_words
 from isrcore.zero_point import ZeroPoint
 
 __all__ = [
@@ -193,6 +194,7 @@ __all__ = [
     "bin_image",
     "check_writable",
     "default_config",
+    "detector_keys",
     "draw_exposure",
     "draw_focal_plane",
     "expand_paths",
@@ -217,6 +219,7 @@ __all__ = [
     "section",
     "sha256_of",
     "simulate",
+    "split_words",
     "statistics",
     "stepspecs",
     "subconfig",

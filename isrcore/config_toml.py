@@ -17,6 +17,8 @@ from typing import Any
 
 import attrs
 
+from isrcore.words import split_words
+
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 _HEADER = re.compile(r"\s*\[\s*([A-Za-z0-9_.\s-]+?)\s*\]\s*(?:#.*)?")
 _ASSIGNMENT = re.compile(r"\s*([A-Za-z0-9_-]+(?:\s*\.\s*[A-Za-z0-9_-]+)*)\s*=")
@@ -122,7 +124,7 @@ def parse_text(kind: Any, text: str) -> Any:
         return tomllib.loads(f"value = {text}")["value"]
     if typing.get_origin(kind) is dict:
         raise ValueError(f"{text!r} is not an inline table like '{{g = 1.0}}'")
-    return [parse_text(typing.get_args(kind)[0], word.strip()) for word in text.split(",") if word.strip()]
+    return [parse_text(typing.get_args(kind)[0], word) for word in split_words(text)]
 
 
 def _parse_bool(text: str) -> bool:

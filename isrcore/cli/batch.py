@@ -97,11 +97,9 @@ class Batch:
         opened = list(_collect(problems, open_repository, self.registry, arguments.files))
         self.repository = opened[0] if opened else None
         self.files = dict(self._find_calibrations(problems))
-        wanted = [one for words in arguments.id for one in _collect(problems, Selection.parse, words)]
+        self.wanted = [one for words in arguments.id for one in _collect(problems, Selection.parse, words)]
         self.units = (
-            []
-            if problems
-            else [unit for units in _collect(problems, self._find_units, wanted) for unit in units]
+            [] if problems else [unit for units in _collect(problems, self._find_units) for unit in units]
         )
         self._tasks = dict(self._make_tasks(problems))
         if problems:
@@ -110,16 +108,16 @@ class Batch:
             self._search(Chooser(self.repository, self.registry))
         self._shelf = Shelf(self.registry, self.files)
 
-    def _find_units(self, wanted: list[Selection]) -> list[Unit]:
+    def _find_units(self) -> list[Unit]:
         """The units that are asked for, of files or of a repository."""
         if self.repository is not None:
-            return list(self._units_of(Chooser(self.repository, self.registry), wanted))
+            return list(self._units_of(Chooser(self.repository, self.registry)))
         paths = [path for text in expand_paths(self.arguments.files) for path in _inside(text)]
-        return [unit for path in paths for unit in self._survey(path) if self._is_chosen(unit, wanted)]
+        return [unit for path in paths for unit in self._survey(path) if self._is_chosen(unit, self.wanted)]
 
-    def _units_of(self, chooser: Chooser, wanted: list[Selection]) -> Iterator[Unit]:
+    def _units_of(self, chooser: Chooser) -> Iterator[Unit]:
         """The units of a repository."""
-        frames = chooser.frames(wanted, self.arguments.detectors)
+        frames = chooser.frames(self.wanted, self.arguments.detectors)
         for path, group in groupby(frames, key=lambda frame: frame.path):
             by_name = {frame.detector: frame for frame in group}
             broken = [
@@ -139,8 +137,7 @@ class Batch:
 
     def unmatched(self) -> list[Selection]:
         """What was asked for with --id and fits no unit."""
-        wanted = map(Selection.parse, self.arguments.id)
-        return [one for one in wanted if not any(self._is_chosen(unit, [one]) for unit in self.units)]
+        return [one for one in self.wanted if not any(self._is_chosen(unit, [one]) for unit in self.units)]
 
     def _is_chosen(self, unit: Unit, wanted: list[Selection]) -> bool:
         """Whether the unit is asked for; all are when nothing is said, and what cannot be read is told of."""

@@ -7,6 +7,7 @@ from typing import Any
 
 from isrcore.cli.data_ids import KEYS
 from isrcore.registry import Registry
+from isrcore.words import detector_keys
 
 
 def add_arguments(parser: argparse.ArgumentParser, registry: Registry) -> None:
@@ -120,9 +121,9 @@ def calibration_flags(registry: Registry) -> dict[str, tuple[str, ...]]:
     }
 
 
-def parse_detectors(text: str) -> list[Any]:
+def parse_detectors(text: str) -> list[str | int]:
     """Names, and ids as numbers, from a list with commas."""
-    words = [word.strip() for word in text.split(",") if word.strip()]
-    if not words:
+    keys = detector_keys(text)
+    if not keys:
         raise argparse.ArgumentTypeError("name at least one detector, as in --detectors ccd00,ccd01")
-    return [int(word) if word.isdecimal() else word for word in words]
+    return keys

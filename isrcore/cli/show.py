@@ -17,6 +17,7 @@ from isrcore.paths import expand_paths
 from isrcore.pictures import SHOWN, STRETCHES, Picture, PictureStyle, draw_exposure
 from isrcore.registry import Registry
 from isrcore.task import TaskError
+from isrcore.words import split_words
 
 _ENDING = ".png"
 
@@ -87,7 +88,7 @@ def _add_look(parser: argparse.ArgumentParser) -> None:
 
 def _parse_planes(text: str) -> tuple[str, ...]:
     """Names from a list with commas."""
-    return tuple(word.strip() for word in text.split(",") if word.strip())
+    return tuple(split_words(text))
 
 
 def _parse_limits(text: str) -> tuple[float, float]:

@@ -114,8 +114,10 @@ class TaskRunner:
 
     def _describer(self, products: dict[Unit, Path], digests: Digests) -> _Describer:
         """What says of a unit all that is needed to process it."""
-        texts = {name: str(task.config.to_toml()) for name, task in self.batch.tasks.items()}
-        return _Describer(products, digests, self.batch.registry, texts if self.is_in_repository else {})
+        # Elsewhere no product is known again.
+        tasks = self.batch.tasks if self.is_in_repository else {}
+        texts = {name: str(task.config.to_toml()) for name, task in tasks.items()}
+        return _Describer(products, digests, self.batch.registry, texts)
 
     def _skip_finished(self, describe: _Describer) -> None:
         """Note the units whose products are in the repository already."""

@@ -13,7 +13,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import track
 
-from isrcore import ConfigError, check_writable, expand_paths, hookimpl
+from isrcore import ConfigError, check_writable, detector_keys, expand_paths, hookimpl
 from isrcore_calib import crosstalk, defects, frames, gain, repositories
 from isrcore_calib.bad_pixels import Bounds
 from isrcore_calib.compare_command import add_compare
@@ -99,7 +99,7 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
     for kind in MASTERS:
         parser.add_argument(f"--{kind}", metavar="MASTER", help=f"master {kind} to {verbs[kind]} the inputs")
     parser.add_argument(
-        "--detectors", type=_parse_detectors, metavar="A,B", help="names or numbers (default: all)"
+        "--detectors", type=detector_keys, metavar="A,B", help="names or numbers (default: all)"
     )
     parser.add_argument("-C", "--config-file", nargs="+", action="extend", default=[], metavar="FILE.toml",
                         help="configuration files, in order")  # fmt: skip
@@ -159,12 +159,6 @@ def _parse_count(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is no positive number; give 1 or more")
     return int(text)
-
-
-def _parse_detectors(text: str) -> list[Any]:
-    """Names, and ids as numbers, from a list with commas."""
-    words = [word.strip() for word in text.split(",") if word.strip()]
-    return [int(word) if word.isdecimal() else word for word in words]
 
 
 def parse_size(text: str) -> int:

@@ -30,6 +30,7 @@ from isrcore import (
     VisitInfo,
     default_config,
     sha256_of,
+    split_words,
 )
 from isrcore_calib.faults import MasterError
 from isrcore_calib.kinds import KINDS, MASTERS
@@ -235,7 +236,7 @@ def _as_pattern(kind: str, detectors: Sequence[str], found: Sequence[Calibration
 
 def add_options(group: Any) -> None:
     """Options for frames of a repository."""
-    words = {"type": _words, "metavar": "A,B"}
+    words = {"type": split_words, "metavar": "A,B"}
     group.add_argument("--night", **words, help="dates of evenings, as in 2022-01-26 (default: all)")
     group.add_argument("--filter", **words, help="filters (default: all; a flat for each)")
     group.add_argument(
@@ -246,8 +247,3 @@ def add_options(group: Any) -> None:
         help="the masters may be used from N days before their first input to N days after their last "
         f"(default: {VALID_DAYS:g})",
     )
-
-
-def _words(text: str) -> list[str]:
-    """Words from a list with commas."""
-    return [word.strip() for word in text.split(",") if word.strip()]

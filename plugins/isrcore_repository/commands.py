@@ -9,7 +9,7 @@ from typing import Any
 
 from astropy.time import Time, TimeDelta
 
-from isrcore import RepositoryError, expand_paths, hookimpl
+from isrcore import RepositoryError, expand_paths, hookimpl, split_words
 from isrcore_repository import layout
 from isrcore_repository.imported import import_registry
 from isrcore_repository.ingest import Report, ingest
@@ -54,10 +54,10 @@ def isr_commands(subcommands: Any) -> None:
     _add_ingest(subcommands)
     parser = _add(subcommands, "list", "show what is in a repository", _LIST, show_list)
     kinds = "kinds of frames and calibrations: science, bias, dark, flat and so on"
-    parser.add_argument("--type", type=_words, metavar="A,B", help=kinds)
+    parser.add_argument("--type", type=split_words, metavar="A,B", help=kinds)
     for key, text in (("filter", "filters, by any of their names"), ("night", "dates of evenings")):
-        parser.add_argument(f"--{key}", type=_words, metavar="A,B", help=text)
-    parser.add_argument("--detector", type=_words, metavar="A,B", help="names of detectors")
+        parser.add_argument(f"--{key}", type=split_words, metavar="A,B", help=text)
+    parser.add_argument("--detector", type=split_words, metavar="A,B", help="names of detectors")
     _add(subcommands, "status", "show what became of every science frame", _STATUS, status)
     _add(subcommands, "rebuild", "make the registry anew from the files", _REBUILD, rebuild_registry)
     _add_certify(subcommands)
@@ -99,11 +99,6 @@ def _add_certify(subcommands: Any) -> None:
         )
     for name, text in (("kind", "bias, defects and so on"), ("detector", "name"), ("filter", "name")):
         parser.add_argument(f"--{name}", metavar="NAME", help=f"{text}, of a file that does not say so")
-
-
-def _words(text: str) -> list[str]:
-    """Words from a list with commas."""
-    return [word.strip() for word in text.split(",") if word.strip()]
 
 
 def _open(arguments: argparse.Namespace) -> EmbeddedRepository:

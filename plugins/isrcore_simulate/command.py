@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from isrcore import Camera, ConfigError, Detector, Registry, check_writable, hookimpl
+from isrcore import Camera, ConfigError, Detector, Registry, check_writable, hookimpl, split_words
 from isrcore_simulate.instrument import Instrument
 from isrcore_simulate.night import FIRST_NUMBER, KINDS, Shot, Simulator, summary_of
 from isrcore_simulate.scene import Scene
@@ -159,7 +159,7 @@ def _find_detectors(camera: Camera, text: str | None) -> list[Detector]:
     """The detectors named, all without a list. Raises ConfigError naming all that are not there."""
     if text is None:
         return list(camera.detectors)
-    words = [word.strip() for word in text.split(",") if word.strip()]
+    words = split_words(text)
     known = {str(key): one for one in camera.detectors for key in (one.id, one.name)}
     missing = [repr(word) for word in words if word not in known]
     if missing or not words:
