@@ -9,7 +9,6 @@ copies right before it; the table gives medians of the ratios and, as other work
 smallest. Planes are 4612 x 2048.
 """
 
-import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -20,6 +19,7 @@ from scipy import fft
 import isrcore_standard
 from isrcore import Box, Detector, Exposure, IsrTask, MaskedImage, Registry, Tiled, VisitInfo, isr_config
 from isrcore_standard.charge_shifts import GRADIENTS, TRANSFERS, Rule, Sensor
+from tests.benchmarks.copies import Copying, timed
 
 SHAPE = (4612, 2048)
 REGISTRY = Registry({"standard": isrcore_standard})
@@ -104,13 +104,6 @@ CANDIDATES: dict[str, tuple[Callable[[], Callable[[], object]], ...]] = {
 }
 
 
-def timed(function: Callable[[], object]) -> float:
-    """Seconds of processor time of one call, of this thread: other work on the machine does not count."""
-    started = time.thread_time()
-    function()
-    return time.thread_time() - started
-
-
 Row = tuple[float, float, float]
 
 
@@ -129,13 +122,13 @@ def table() -> Iterator[dict[str, Row]]:
 @pytest.mark.parametrize("name", CANDIDATES)
 def test_brighter_fatter(benchmark: Any, table: dict[str, Row], name: str) -> None:
     """A second function says what of the first is no iteration of the two that count."""
-    source, target = np.ones(SHAPE, np.float32), np.ones(SHAPE, np.float32)
+    copying = Copying(SHAPE)
     runs = [make() for make in CANDIDATES[name]]
     ratios, seconds = [], []
     for run in runs:
         run()
     for _ in range(ROUNDS):
-        copy = sorted(timed(lambda: np.copyto(target, source)) for _ in range(5))[2]
+        copy = copying()
         spent = [timed(run) for run in runs]
         seconds.append(spent[0] if len(spent) == 1 else (spent[0] - spent[1]) / 2)
         ratios.append(seconds[-1] / copy)

@@ -10,7 +10,6 @@ Every candidate is timed in turn with a copy right before it; the table gives me
 of the processor time of the calling thread.
 """
 
-import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
@@ -33,6 +32,7 @@ from isrcore import (
     Tiled,
     default_config,
 )
+from tests.benchmarks.copies import Copying, in_copies
 from tests.golden import DATA
 
 SHAPE = (4612, 2048)
@@ -102,13 +102,6 @@ CANDIDATES: dict[str, Callable[[], Any]] = {
 }
 
 
-def timed(function: Callable[[], object]) -> float:
-    """Seconds of processor time of one call: other work on the machine does not count."""
-    started = time.thread_time()
-    function()
-    return time.thread_time() - started
-
-
 @pytest.fixture(scope="module")
 def table() -> Iterator[dict[str, tuple[float, float, float]]]:
     """Rows that the benchmarks fill in, printed at the end."""
@@ -121,15 +114,9 @@ def table() -> Iterator[dict[str, tuple[float, float, float]]]:
 
 @pytest.mark.parametrize("name", CANDIDATES)
 def test_crosstalk(benchmark: Any, table: dict[str, tuple[float, float, float]], name: str) -> None:
-    source, target = np.ones(SHAPE, np.float32), np.ones(SHAPE, np.float32)
     prepare, run = CANDIDATES[name]()
-    ratios, seconds = [], []
     run(prepare())
-    for _ in range(ROUNDS):
-        exposure = prepare()
-        copy = sorted(timed(lambda: np.copyto(target, source)) for _ in range(5))[2]
-        seconds.append(timed(partial(run, exposure)))
-        ratios.append(seconds[-1] / copy)
+    found = in_copies(prepare, run, Copying(SHAPE), ROUNDS)
     benchmark.pedantic(run, setup=lambda: ((prepare(),), {}), rounds=3)
-    table[name] = float(np.median(ratios)), min(ratios), 1e3 * float(np.median(seconds))
+    table[name] = found.copies, found.least, found.milliseconds
     benchmark.extra_info["copies of one float32 plane"] = table[name][0]

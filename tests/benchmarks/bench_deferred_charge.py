@@ -10,7 +10,6 @@ machine makes both larger. Planes are 4612 x 2048.
 
 import time
 from collections.abc import Callable, Iterator
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -28,6 +27,7 @@ from isrcore import (
     Tiled,
     default_config,
 )
+from tests.benchmarks.copies import Copying, in_copies
 
 DETECTOR = isrcore_cfht.CAMERA["ccd00"]
 REGISTRY = Registry({"standard": isrcore_standard})
@@ -65,13 +65,6 @@ def candidate(transfer: SerialTransfer, iterations: int | None, threads: int) ->
     return lambda exposure: task._apply([step], exposure, deferredCharge=table)
 
 
-def timed(function: Callable[[], object]) -> float:
-    """Seconds of one call."""
-    started = time.perf_counter()
-    function()
-    return time.perf_counter() - started
-
-
 @pytest.fixture(scope="module")
 def table() -> Iterator[dict[str, tuple[float, float]]]:
     """Rows that the benchmarks fill in, printed at the end."""
@@ -87,14 +80,9 @@ def table() -> Iterator[dict[str, tuple[float, float]]]:
 
 @pytest.mark.parametrize("name", CANDIDATES)
 def test_deferred_charge(benchmark: Any, table: dict[str, tuple[float, float]], name: str) -> None:
-    source, target = np.ones(DETECTOR.shape, np.float32), np.ones(DETECTOR.shape, np.float32)
     template, run = frame(), candidate(*CANDIDATES[name])
     run(template.clone())
-    ratios = []
-    for _ in range(ROUNDS):
-        exposure = template.clone()
-        copy = sorted(timed(lambda: np.copyto(target, source)) for _ in range(5))[2]
-        ratios.append(timed(partial(run, exposure)) / copy)
+    found = in_copies(template.clone, run, Copying(DETECTOR.shape, time.perf_counter), ROUNDS)
     benchmark.pedantic(run, setup=lambda: ((template.clone(),), {}), rounds=1)
-    table[name] = float(np.median(ratios)), float(min(ratios))
+    table[name] = found.copies, found.least
     benchmark.extra_info["copies of one float32 plane"] = table[name][0]

@@ -11,7 +11,6 @@ machine makes both larger. Planes are 4612 x 2048.
 
 import time
 from collections.abc import Callable, Iterator
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -20,6 +19,7 @@ import pytest
 import isrcore_cfht
 import isrcore_standard
 from isrcore import Exposure, IsrTask, MaskedImage, Registry, Tiled, VisitInfo, default_config
+from tests.benchmarks.copies import Copying, in_copies
 
 DETECTOR = isrcore_cfht.CAMERA["ccd00"]
 REGISTRY = Registry({"standard": isrcore_standard})
@@ -72,13 +72,6 @@ CANDIDATES: dict[str, Callable[[], Any]] = {
 }
 
 
-def timed(function: Callable[[], object]) -> float:
-    """Seconds of one call."""
-    started = time.perf_counter()
-    function()
-    return time.perf_counter() - started
-
-
 @pytest.fixture(scope="module")
 def table() -> Iterator[dict[str, tuple[float, float]]]:
     """Rows that the benchmarks fill in, printed at the end."""
@@ -91,13 +84,8 @@ def table() -> Iterator[dict[str, tuple[float, float]]]:
 
 @pytest.mark.parametrize("name", CANDIDATES)
 def test_finished_frames(benchmark: Any, table: dict[str, tuple[float, float]], name: str) -> None:
-    source, target = np.ones(DETECTOR.shape, np.float32), np.ones(DETECTOR.shape, np.float32)
     prepare, run = CANDIDATES[name]()
-    ratios = []
-    for _ in range(ROUNDS.get(name, 9)):
-        exposure = prepare()
-        copy = sorted(timed(lambda: np.copyto(target, source)) for _ in range(5))[2]
-        ratios.append(timed(partial(run, exposure)) / copy)
-    table[name] = float(np.median(ratios)), float(min(ratios))
+    found = in_copies(prepare, run, Copying(DETECTOR.shape, time.perf_counter), ROUNDS.get(name, 9))
+    table[name] = found.copies, found.least
     benchmark.pedantic(run, setup=lambda: ((prepare(),), {}), rounds=1)
     benchmark.extra_info["copies of one float32 plane"] = table[name][0]

@@ -10,9 +10,7 @@ thread: with two threads those of its half, which is what both take where two co
 4612 x 2048.
 """
 
-import time
 from collections.abc import Callable, Iterator
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -20,6 +18,7 @@ import pytest
 
 import isrcore_standard
 from isrcore import Detector, Exposure, IsrTask, MaskedImage, Registry, Tiled, VisitInfo, default_config
+from tests.benchmarks.copies import Copying, in_copies
 
 SHAPE = (4612, 2048)
 REGISTRY = Registry({"standard": isrcore_standard})
@@ -87,13 +86,6 @@ CANDIDATES: dict[str, Callable[[], Any]] = {
 }
 
 
-def timed(function: Callable[[], object]) -> float:
-    """Seconds of processor time of one call: other work on the machine does not count."""
-    started = time.thread_time()
-    function()
-    return time.thread_time() - started
-
-
 @pytest.fixture(scope="module")
 def table() -> Iterator[dict[str, tuple[float, float, float]]]:
     """Rows that the benchmarks fill in, printed at the end."""
@@ -106,15 +98,9 @@ def table() -> Iterator[dict[str, tuple[float, float, float]]]:
 
 @pytest.mark.parametrize("name", CANDIDATES)
 def test_fringe(benchmark: Any, table: dict[str, tuple[float, float, float]], name: str) -> None:
-    source, target = np.ones(SHAPE, np.float32), np.ones(SHAPE, np.float32)
     prepare, run = CANDIDATES[name]()
-    ratios, seconds = [], []
     run(prepare())
-    for _ in range(ROUNDS):
-        exposure = prepare()
-        copy = sorted(timed(lambda: np.copyto(target, source)) for _ in range(9))[4]
-        seconds.append(timed(partial(run, exposure)))
-        ratios.append(seconds[-1] / copy)
+    found = in_copies(prepare, run, Copying(SHAPE, times=9), ROUNDS)
     benchmark.pedantic(run, setup=lambda: ((prepare(),), {}), rounds=1)
-    table[name] = min(ratios), float(np.median(ratios)), 1e3 * float(np.median(seconds))
+    table[name] = found.least, found.copies, found.milliseconds
     benchmark.extra_info["copies of one float32 plane"] = table[name][1]

@@ -10,9 +10,7 @@ Every candidate is timed in turn with a copy right before it; the table gives me
 are 4612 x 2048.
 """
 
-import time
 from collections.abc import Callable, Iterator
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -23,6 +21,7 @@ from astropy.io import fits
 import isrcore_cfht
 import isrcore_standard
 from isrcore import Box, Defects, Exposure, IsrTask, MaskedImage, Registry, Tiled, VisitInfo, default_config
+from tests.benchmarks.copies import Copying, in_copies
 from tests.golden import DATA
 
 MASK = DATA / "data/megacam/masks/2004B.mask.0.36.01.fits.gz"
@@ -133,13 +132,6 @@ CANDIDATES: dict[str, Callable[[], Any]] = {
 }
 
 
-def timed(function: Callable[[], object]) -> float:
-    """Seconds of processor time of one call: other work on the machine does not count."""
-    started = time.thread_time()
-    function()
-    return time.thread_time() - started
-
-
 @pytest.fixture(scope="module")
 def table() -> Iterator[dict[str, tuple[float, float]]]:
     """Rows that the benchmarks fill in, printed at the end."""
@@ -152,15 +144,9 @@ def table() -> Iterator[dict[str, tuple[float, float]]]:
 
 @pytest.mark.parametrize("name", CANDIDATES)
 def test_interpolation(benchmark: Any, table: dict[str, tuple[float, float]], name: str) -> None:
-    source, target = np.ones(SHAPE, np.float32), np.ones(SHAPE, np.float32)
     prepare, run = CANDIDATES[name]()
-    ratios, seconds = [], []
     run(prepare())
-    for _ in range(ROUNDS):
-        exposure = prepare()
-        copy = sorted(timed(lambda: np.copyto(target, source)) for _ in range(5))[2]
-        seconds.append(timed(partial(run, exposure)))
-        ratios.append(seconds[-1] / copy)
+    found = in_copies(prepare, run, Copying(SHAPE), ROUNDS)
     benchmark.pedantic(run, setup=lambda: ((prepare(),), {}), rounds=3)
-    table[name] = float(np.median(ratios)), 1e3 * float(np.median(seconds))
+    table[name] = found.copies, found.milliseconds
     benchmark.extra_info["copies of one float32 plane"] = table[name][0]

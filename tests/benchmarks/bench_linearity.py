@@ -30,6 +30,7 @@ from isrcore import (
     Tiled,
     default_config,
 )
+from tests.benchmarks.copies import Copying, in_copies
 
 DETECTOR = isrcore_cfht.CAMERA["ccd00"]
 SHAPE = DETECTOR.shape
@@ -93,13 +94,6 @@ CANDIDATES |= {
 }
 
 
-def timed(function: Callable[[], object], clock: Callable[[], float]) -> float:
-    """Seconds of one call."""
-    started = clock()
-    function()
-    return clock() - started
-
-
 @pytest.fixture(scope="module")
 def table() -> Iterator[dict[str, tuple[float, float, float]]]:
     """Rows that the benchmarks fill in, printed at the end."""
@@ -112,16 +106,10 @@ def table() -> Iterator[dict[str, tuple[float, float, float]]]:
 
 @pytest.mark.parametrize("name", CANDIDATES)
 def test_linearity(benchmark: Any, table: dict[str, tuple[float, float, float]], name: str) -> None:
-    source, target = np.ones(SHAPE, np.float32), np.ones(SHAPE, np.float32)
     prepare, run = CANDIDATES[name]()
     run(prepare())
-    ratios, seconds = [], []
     clock = time.perf_counter if "threads" in name else time.thread_time
-    for _ in range(ROUNDS):
-        exposure = prepare()
-        copy = sorted(timed(lambda: np.copyto(target, source), clock) for _ in range(5))[2]
-        seconds.append(timed(partial(run, exposure), clock))
-        ratios.append(seconds[-1] / copy)
+    found = in_copies(prepare, run, Copying(SHAPE, clock), ROUNDS)
     benchmark.pedantic(run, setup=lambda: ((prepare(),), {}), rounds=3)
-    table[name] = float(np.median(ratios)), min(ratios), 1e3 * float(np.median(seconds))
+    table[name] = found.copies, found.least, found.milliseconds
     benchmark.extra_info["copies of one float32 plane"] = table[name][0]

@@ -11,7 +11,7 @@ of the differences in copies. Raw frames are 4644 x 2112 uint16, planes 4612 x 2
 """
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
@@ -21,6 +21,7 @@ import pytest
 import isrcore_cfht
 import isrcore_standard
 from isrcore import Exposure, IsrTask, MaskedImage, Registry, VisitInfo, default_config
+from tests.benchmarks.copies import Copying, timed
 
 DETECTOR = isrcore_cfht.CAMERA["ccd00"]
 SHAPE, RAW_SHAPE = DETECTOR.shape, DETECTOR.raw_shape
@@ -73,13 +74,6 @@ def task_with(settings: dict[str, Any] | None) -> IsrTask:
     return IsrTask(config, registry=REGISTRY)
 
 
-def timed(function: Callable[[], object]) -> float:
-    """Seconds of processor time of one call: other work on the machine does not count."""
-    started = time.thread_time()
-    function()
-    return time.thread_time() - started
-
-
 def measuring(task: IsrTask, raw: Exposure) -> float:
     """Seconds that a run spends on the levels of its amplifiers."""
     step, spent = task._step("overscan"), 0.0
@@ -110,13 +104,13 @@ def table() -> Iterator[dict[str, tuple[float, ...]]]:
 
 @pytest.mark.parametrize("name", CANDIDATES)
 def test_overscan(benchmark: Any, table: dict[str, tuple[float, ...]], name: str) -> None:
-    source, target, raw = np.ones(SHAPE, np.float32), np.ones(SHAPE, np.float32), raw_frame()
+    copying, raw = Copying(SHAPE), raw_frame()
     plain, task = task_with(None), task_with(CANDIDATES[name])
     plain.run(raw)
     task.run(raw)
     rounds = []
     for _ in range(ROUNDS):
-        copy = sorted(timed(lambda: np.copyto(target, source)) for _ in range(5))[2]
+        copy = copying()
         seconds = timed(partial(task.run, raw)) - timed(partial(plain.run, raw))
         rounds.append((seconds / copy, measuring(task, raw) / copy, seconds, copy))
     benchmark.pedantic(task.run, args=(raw,), rounds=3)

@@ -28,6 +28,7 @@ import isrcore_standard
 from isrcore import Box, Defects, Exposure, IsrTask, MaskedImage, Registry, Tiled, VisitInfo, default_config
 from isrcore.kernels import reference
 from isrcore.kernels.memory import PlanePool
+from tests.benchmarks.copies import Copying, in_copies
 
 DETECTOR = isrcore_cfht.CAMERA["ccd00"]
 SHAPE, RAW_SHAPE = DETECTOR.shape, DETECTOR.raw_shape
@@ -146,13 +147,6 @@ def with_ccdproc(raw: Exposure, inputs: dict[str, Any]) -> Callable[[], object]:
     return run
 
 
-def timed(function: Callable[[], object]) -> float:
-    """Seconds of one call."""
-    started = time.perf_counter()
-    function()
-    return time.perf_counter() - started
-
-
 @pytest.fixture(scope="module")
 def table() -> Iterator[dict[str, tuple[float, float]]]:
     """Rows that the benchmarks fill in, printed at the end."""
@@ -176,19 +170,14 @@ CANDIDATES: dict[str, Callable[[Exposure, dict[str, Any]], Callable[[], object]]
 
 @pytest.mark.parametrize("name", CANDIDATES)
 def test_pixel_chain(benchmark: Any, night: Any, table: dict[str, tuple[float, float]], name: str) -> None:
-    source, target = np.ones(SHAPE, np.float32), np.ones(SHAPE, np.float32)
     run = CANDIDATES[name](*night)
     rounds = 5 if name == "ccdproc" else ROUNDS
-    ratios, seconds = [], []
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         run()
-        for _ in range(rounds):
-            copy = sorted(timed(lambda: np.copyto(target, source)) for _ in range(5))[2]
-            seconds.append(timed(run))
-            ratios.append(seconds[-1] / copy)
+        found = in_copies(lambda: None, lambda _: run(), Copying(SHAPE, time.perf_counter), rounds)
         benchmark.pedantic(run, rounds=rounds)
-    table[name] = float(np.median(ratios)), 1e3 * float(np.median(seconds))
+    table[name] = found.copies, found.milliseconds
     benchmark.extra_info["copies of one float32 plane"] = table[name][0]
 
 
