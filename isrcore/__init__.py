@@ -14,6 +14,7 @@ from isrcore.data_repository import CalibrationSearch, DataRepository, RawFrame,
 from isrcore.defects import Defects, DefectsError
 from isrcore.deferred_charge import DeferredCharge, DeferredChargeError, SerialTransfer
 from isrcore.exposure import Exposure, HistoryEntry, VisitInfo
+from isrcore.filters import filter_names
 from isrcore.fits import (
     FitsError,
     check_writable,
@@ -199,6 +200,7 @@ __all__ = [
     "draw_focal_plane",
     "expand_paths",
     "field",
+    "filter_names",
     "focal_plane",
     "hookimpl",
     "isr_config",

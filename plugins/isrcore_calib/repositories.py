@@ -29,6 +29,7 @@ from isrcore import (
     RawFrame,
     VisitInfo,
     default_config,
+    filter_names,
     sha256_of,
     split_words,
 )
@@ -77,7 +78,7 @@ def _frames(repository: DataRepository, arguments: argparse.Namespace) -> list[R
     """The frames that are asked for."""
     camera: Camera = arguments.registry.camera(repository.camera)
     wanted = {"type": KINDS[arguments.kind].inputs, **({"night": arguments.night} if arguments.night else {})}
-    filters = {name for given in arguments.filter or () for name in _names(camera, given)}
+    filters = {name for given in arguments.filter or () for name in filter_names(given, camera)}
     ids = {detector.name: detector.id for detector in camera.detectors}
     chosen = set(arguments.detectors or ids).union(*([] if arguments.detectors else [ids.values()]))
     frames = [
@@ -94,14 +95,6 @@ def _frames(repository: DataRepository, arguments: argparse.Namespace) -> list[R
     if broken := sorted({frame.problem for frame in frames if frame.problem}):
         raise MasterError("\n  ".join(["frames cannot be used", *broken]))
     return frames
-
-
-def _names(camera: Camera, given: str) -> frozenset[str]:
-    """Everything a filter is called."""
-    try:
-        return camera.filter(given).names | {given}
-    except KeyError:
-        return frozenset({given})
 
 
 @attrs.frozen

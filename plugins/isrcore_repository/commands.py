@@ -9,7 +9,7 @@ from typing import Any
 
 from astropy.time import Time, TimeDelta
 
-from isrcore import RepositoryError, expand_paths, hookimpl, split_words
+from isrcore import RepositoryError, expand_paths, filter_names, hookimpl, split_words
 from isrcore_repository import layout
 from isrcore_repository.imported import import_registry
 from isrcore_repository.ingest import Report, ingest
@@ -17,7 +17,6 @@ from isrcore_repository.listing import list_content
 from isrcore_repository.making import make_repository
 from isrcore_repository.rebuild import rebuild
 from isrcore_repository.repository import EmbeddedRepository
-from isrcore_repository.search import names_of
 from isrcore_repository.status import show_status
 from isrcore_repository.terminal import counting
 
@@ -150,7 +149,9 @@ def show_list(arguments: argparse.Namespace) -> int:
     wanted = {key: getattr(arguments, key) for key in ("type", "filter", "night", "detector")}
     if arguments.filter:
         camera = arguments.registry.camera(repository.camera)
-        wanted["filter"] = sorted({name for given in arguments.filter for name in names_of(camera, given)})
+        wanted["filter"] = sorted(
+            {name for given in arguments.filter for name in filter_names(given, camera)}
+        )
     list_content(repository, {key: values for key, values in wanted.items() if values})
     return OK
 

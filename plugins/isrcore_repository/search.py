@@ -12,7 +12,7 @@ from pathlib import Path
 import attrs
 from astropy.time import Time
 
-from isrcore import CalibrationSearch, Camera, RepositoryError, VisitInfo
+from isrcore import CalibrationSearch, Camera, RepositoryError, VisitInfo, filter_names
 from isrcore_repository.imported import file_of, imported
 from isrcore_repository.lookup import Calibration, Found, Objection, Policy, Query, lookup
 from isrcore_repository.tables import CalibrationRow
@@ -36,8 +36,8 @@ class Wanted:
         cls, camera: Camera, detector: str, visit: VisitInfo, policy: str = "nearest", fallback: str = ""
     ) -> Wanted:
         """What an exposure needs. Raises `RepositoryError` for a policy that is none."""
-        names = names_of(camera, visit.filter) - {visit.filter}
-        others = tuple(sorted(names_of(camera, fallback))) if fallback else ()
+        names = {*filter_names(visit.filter, camera)} - {visit.filter}
+        others = tuple(sorted(filter_names(fallback, camera)))
         return cls(detector, (visit.filter, *sorted(names)), visit.date, _policy(policy), others)
 
 
@@ -104,11 +104,3 @@ def _objection(root: Path) -> Objection:
         return "" if is_same else "its file is not the one that was certified"
 
     return object_to
-
-
-def names_of(camera: Camera, name: str) -> frozenset[str]:
-    """Everything the filter is called."""
-    try:
-        return camera.filter(name).names | {name}
-    except KeyError:
-        return frozenset({name})
