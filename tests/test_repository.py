@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sqlite3
 import subprocess
@@ -381,6 +382,26 @@ def test_a_damaged_registry_is_put_aside_and_made_anew(isr, started):
     assert isr("rebuild", started)[0] == 0
     assert isr("list", started)[1] == before
     assert (started / "registry.sqlite3.damaged").exists()
+
+
+def test_a_rebuild_leaves_out_what_a_killed_command_left_and_removes_it_when_it_is_old(isr, calibrated):
+    before = isr("list", calibrated)[1]
+    left = calibrated / "calib" / "flat" / ".isr-calibrate-abc.part"
+    file = calibrated / "calib" / "flat" / ".2020-01-01_r_sim0.fits.abc.part"
+    left.mkdir(parents=True)
+    for path in (left / "combined0.npz", file):
+        path.write_bytes(b"half")
+    status, out, err = isr("rebuild", calibrated)
+    assert (status, "no row" in out + err) == (0, False)
+    assert isr("list", calibrated)[1] == before
+    # What somebody may still be working on stays.
+    assert left.exists()
+    assert file.exists()
+    for path in (left / "combined0.npz", left, file):
+        os.utime(path, (1.0, 1.0))
+    assert isr("rebuild", calibrated)[0] == 0
+    assert not left.exists()
+    assert not file.exists()
 
 
 def test_a_registry_of_another_layout_is_not_touched(isr, started):

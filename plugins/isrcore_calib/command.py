@@ -184,7 +184,7 @@ def make_calibrations(arguments: argparse.Namespace, files: list[Path]) -> int:
     """
     check_arguments(arguments)
     folder = folder_of(arguments.output, arguments.kind)
-    with tempfile.TemporaryDirectory(prefix=".isr-calibrate-", dir=folder) as temporary:
+    with tempfile.TemporaryDirectory(prefix=".isr-calibrate-", suffix=".part", dir=folder) as temporary:
         reader = InputReader(arguments, Path(temporary), _check_place)
         for path in _with_progress(arguments, files):
             reader.read(path)

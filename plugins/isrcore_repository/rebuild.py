@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -83,9 +85,9 @@ def _known(repository: EmbeddedRepository) -> set[str]:
 
 
 def _files(folder: Path) -> Iterator[Path]:
-    """Files in a folder and those below, by name, unfinished files left out."""
+    """Files in a folder and those below, by name, without unfinished files and files of unfinished work."""
     paths = sorted(path for path in folder.rglob("*") if path.is_file() or path.is_symlink())
-    return (path for path in paths if path.name[0] != ".")
+    return (path for path in paths if not any(name[0] == "." for name in path.relative_to(folder).parts))
 
 
 def _raw(repository: EmbeddedRepository, path: Path, before: list[Row]) -> tuple[RawRow, ...]:
@@ -135,7 +137,14 @@ def _put_aside(tables: Tables) -> None:
 
 
 def _remove_abandoned(root: Path) -> None:
-    """Remove unfinished files of programs that were killed long ago."""
+    """Remove unfinished files, and folders of unfinished work, of programs that were killed long ago."""
     for path in root.rglob(".*.part"):
-        if time.time() - path.stat().st_mtime > _ABANDONED_S:
-            path.unlink(missing_ok=True)
+        if time.time() - _last_change_s(path) > _ABANDONED_S:
+            shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
+
+
+def _last_change_s(path: Path) -> float:
+    """When a file, or anything in a folder, was last written; zero when it is gone meanwhile."""
+    with suppress(FileNotFoundError):
+        return max(one.stat().st_mtime for one in (path, *path.rglob("*")))
+    return 0.0
