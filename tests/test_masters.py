@@ -577,7 +577,7 @@ from isrcore_calib.store import Store
 store, inputs = Store(pathlib.Path({str(tmp_path)!r}), 280_000_000), []
 for n in range(24):
     planes = numpy.random.default_rng(n).standard_normal((2, 1500, 2000), numpy.float32)
-    inputs.append(Input(str(n), str(n), VisitInfo(), store.keep(planes + 100)))
+    inputs.append(Input(str(n), str(n), VisitInfo(), store.keep(planes + 100, bytes([n]))))
     del planes
 room = max(store.room(12_000_000), 1 << 24)
 stacked = stack_inputs("bias", inputs, {{}}, memory=room, threads=2)

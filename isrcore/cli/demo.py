@@ -67,9 +67,11 @@ def demo(arguments: argparse.Namespace) -> int:
     folder.mkdir(parents=True, exist_ok=True)
     started = time.perf_counter()
     tour = Tour(folder, make_console())
-    tour.take_night(
-        ["--camera", arguments.camera, "--detectors", arguments.detectors, "--seed", str(arguments.seed)]
-    )
+    instrument = [
+        "--camera", arguments.camera, "--detectors", arguments.detectors, "--seed", str(arguments.seed),
+    ]  # fmt: skip
+    tour.take_calibrations(instrument)
+    tour.observe(instrument)
     tour.make_masters()
     tour.correct()
     findings = tour.check()
@@ -83,32 +85,39 @@ class Tour:
     def __init__(self, folder: Path, console: Console) -> None:
         self.folder, self.console = folder, console
 
-    def take_night(self, instrument: list[str]) -> None:
-        """Raw frames: biases, darks, flats, one of the sky."""
-        take, raw, truth = ["simulate", *instrument], self._path("raw"), self._path("truth")
-        self._say("1. a night of raw frames, simulated")
+    def take_calibrations(self, instrument: list[str]) -> None:
+        """Raw biases, darks and flats."""
+        take, raw = ["simulate", *instrument], self._path("raw")
+        self._say("1. raw calibration frames, simulated")
         self._do(
             [*take, "--type", "flat", "--number", "4", "--first", "21", raw],
             [*take, "--type", "bias", "--number", "4", "--first", "1", raw],
-            [*take, "--type", "science", "--first", "31", "--truth", truth, raw],
             [*take, "--type", "dark", "--number", "3", "--first", "11", raw],
         )
 
+    def observe(self, instrument: list[str]) -> None:
+        """A raw frame of the sky, and what it is made from; meanwhile a master bias."""
+        take, raw, truth = ["simulate", *instrument], self._path("raw"), self._path("truth")
+        self._say("2. a raw frame of the sky; meanwhile, the master bias")
+        self._do(
+            [*take, "--type", "science", "--first", "31", "--truth", truth, raw],
+            ["calibrate", "bias", self._raw("b"), "-o", self._path("masters")],
+        )
+
     def make_masters(self) -> None:
-        """Master bias, then dark and flat, which need it; flats are too short for a dark to matter."""
+        """Master dark and flat, which need the bias; flats are too short for a dark to matter."""
         masters = self._path("masters")
-        self._say("2. master calibrations")
-        self._do(["calibrate", "bias", self._raw("b"), "-o", masters])
+        self._say("3. master dark and flat")
         given = ["--bias", masters, "-o", masters]
         self._do(["calibrate", "flat", self._raw("f"), *given], ["calibrate", "dark", self._raw("d"), *given])
 
     def correct(self) -> None:
         """The science frame, and pictures of before and after."""
-        self._say("3. the science frame, corrected")
+        self._say("4. the science frame, corrected")
         masters = [word for kind in ("bias", "dark", "flat") for word in (f"--{kind}", self._path("masters"))]
         defects = ["--defects", self._path("truth/defects")]
         self._do(["run", self._raw("o"), *masters, *defects, "-o", self._path("products"), "--jobs", "2"])
-        self._say("4. pictures of before and after")
+        self._say("5. pictures of before and after")
         self._do(
             ["show", self._raw("o"), "-o", self._path("before.png")],
             ["show", self._path("products/*.fits"), "-o", self._path("after.png")],
@@ -116,7 +125,7 @@ class Tour:
 
     def check(self) -> list[Finding]:
         """Compare the products with the truth, and draw how far they are from it."""
-        self._say("5. the products against the truth")
+        self._say("6. the products against the truth")
         findings = [self._examine(path) for path in sorted((self.folder / "products").glob("*.fits"))]
         self.console.print(_table(findings))
         for fault in (f"{one.detector}: {fault}" for one in findings for fault in one.faults()):

@@ -15,7 +15,7 @@ import attrs
 import numpy as np
 import numpy.typing as npt
 
-from isrcore import map_bands, row_bands
+from isrcore import map_bands, row_bands, statistics
 from isrcore_calib.rules import PixelCombiner, Rule
 
 Float32 = npt.NDArray[np.float32]
@@ -32,7 +32,7 @@ class Frame:
     """A corrected input, before scaling: image and variance, shape (2, ny, nx), in memory or in a file.
 
     The image is NaN where a pixel must not be used. ``scale`` multiplies the image, its square the variance.
-    ``typical_variance`` is that of the scaled frame. ``key`` is equal for equal pixels.
+    ``typical_variance`` is that of the scaled frame. Frames of one ``key`` have equal pixels.
     """
 
     planes: Float32 | Path
@@ -42,16 +42,18 @@ class Frame:
     key: bytes = b""
 
     @classmethod
-    def of(cls, planes: Float32, file: Path | None = None) -> Frame:
-        """A frame of these planes; with ``file`` they are kept there. Raises OSError when it is full."""
+    def of(cls, planes: Float32, file: Path | None = None, key: bytes = b"") -> Frame:
+        """A frame of these planes; with ``file`` they are kept there. Raises OSError when it is full.
+
+        Without a ``key`` it gets one from its pixels.
+        """
         planes = np.ascontiguousarray(planes, np.float32)
-        usable = np.isfinite(planes[0])
-        typical = float(np.median(planes[1][usable])) if usable.any() else 1.0
+        typical = statistics.lower_median(planes[1], ignore=~np.isfinite(planes[0]))
         frame = cls(
             planes,
             (planes.shape[1], planes.shape[2]),
             typical_variance=typical if typical > 0 else 1.0,
-            key=hashlib.blake2b(planes.view(np.uint8).data, digest_size=16).digest(),
+            key=key or hashlib.blake2b(planes.view(np.uint8).data, digest_size=16).digest(),
         )
         return frame if file is None else frame.stored(file)
 

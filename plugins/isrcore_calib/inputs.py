@@ -134,7 +134,8 @@ class InputReader:
         level = measure_level(planes, str(path)) if is_scaled else 1.0
         if self.kind.name == "fringe":
             level = remove_sky(planes, SkyOptions(self.arguments.box, self.arguments.source_sigma), str(path))
-        frame = self.store.keep(planes)
+        # Files of one content are refused: one key stands for one frame.
+        frame = self.store.keep(planes, bytes.fromhex(digest))
         stack = self.stacks.setdefault(name, Stack(exposure.detector))
         stack.inputs.append(Input(str(path), digest, raw.visit, frame, level, told))
 

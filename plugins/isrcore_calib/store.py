@@ -34,9 +34,9 @@ class Store:
     def __init__(self, folder: Path, memory: int) -> None:
         self._folder, self._memory, self._number = folder, memory, 0
 
-    def keep(self, planes: npt.NDArray[np.float32]) -> Frame:
-        """A frame of these planes. Raises `MasterError` when the disk is full."""
-        frame = Frame.of(planes)
+    def keep(self, planes: npt.NDArray[np.float32], key: bytes) -> Frame:
+        """A frame of these planes, with a key of its own. Raises `MasterError` when the disk is full."""
+        frame = Frame.of(planes, key=key)
         if self.room(planes[0].nbytes) >= 0:
             return frame
         self._number += 1

@@ -15,7 +15,6 @@ from typing import Any
 import attrs
 import numpy as np
 import numpy.typing as npt
-from scipy import fft
 
 from isrcore import Box, map_bands
 
@@ -135,6 +134,8 @@ class Field:
     @classmethod
     def of(cls, kernel: Weights, window: tuple[int, int]) -> Field:
         """The field of a kernel in windows of up to this shape."""
+        from scipy import fft
+
         size = fft.next_fast_len(window[0], True), fft.next_fast_len(window[1], True)
         # The kernel weighs charge at (y + dy, x + dx): turned by 180 degrees that is a convolution.
         spectrum = (0.5 * fft.rfft2(kernel[::-1, ::-1], size)).astype(np.complex64)
@@ -142,6 +143,8 @@ class Field:
 
     def potential(self, charge: Plane) -> Plane:
         """½ K ⋆ S where all of the kernel is on the window: half a kernel less on every side."""
+        from scipy import fft
+
         spectrum = fft.rfft2(charge, self.size)
         spectrum *= self.spectrum
         found: Any = fft.irfft2(spectrum, self.size, overwrite_x=True)

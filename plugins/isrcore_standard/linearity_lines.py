@@ -7,7 +7,6 @@ from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
-from scipy.interpolate import Akima1DInterpolator
 
 from isrcore import LineTable
 
@@ -53,6 +52,8 @@ class _Spline:
     """
 
     def __init__(self, nodes: tuple[float, ...], values: tuple[float, ...]) -> None:
+        from scipy.interpolate import Akima1DInterpolator
+
         heights = [value - values[0] for value in values]
         places = list(nodes)
         if places[0] > 0:
