@@ -7,6 +7,7 @@ Nanoseconds would leave out years after 2292, which people write for "without en
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,8 @@ def moments_of(texts: Sequence[str | None]) -> list[int | None]:
     return [found[text] if text else None for text in texts]
 
 
+# Reasons name the same ends of ranges for every exposure of a night; astropy takes a millisecond for each.
+@lru_cache(maxsize=1 << 14)
 def as_utc(moment: int) -> str:
     """A moment as ISO 8601 in UTC, without zeros after the second."""
     days, rest = divmod(moment, DAY)

@@ -6,7 +6,8 @@ not as it was certified, or not there, is no answer. Imported registries are ask
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from functools import lru_cache
 from pathlib import Path
 
 import attrs
@@ -14,7 +15,8 @@ from astropy.time import Time
 
 from isrcore import CalibrationSearch, Camera, RepositoryError, VisitInfo, filter_names
 from isrcore_repository.imported import file_of, imported
-from isrcore_repository.lookup import Calibration, Found, Objection, Policy, Query, lookup
+from isrcore_repository.lookup import Calibration, CalibrationIndex, Found, Objection, Policy, Query
+from isrcore_repository.moments import moments_of
 from isrcore_repository.tables import CalibrationRow
 
 #: How many candidates a search tells of; an imported registry has a thousand.
@@ -45,10 +47,10 @@ def search(
     root: Path, rows: Iterable[CalibrationRow], kind: str, datasets: Collection[str], wanted: Wanted
 ) -> CalibrationSearch:
     """The calibration among those that are called one of ``datasets``."""
-    candidates = [_as_calibration(row) for row in rows if row.kind in datasets]
-    candidates += imported(root, wanted.detector, datasets)
+    certified = tuple(row for row in rows if row.kind in datasets)
+    index = _index_of(certified, tuple(imported(root, wanted.detector, datasets)))
     about = wanted.detector, wanted.filters, wanted.date, wanted.policy, wanted.fallback
-    found = lookup(candidates, Query(datasets, *about), _objection(root))
+    found = index.find(Query(datasets, *about), _objection(root))
     rejected = tuple(_told(found))
     if found.chosen is None:
         return CalibrationSearch(kind, rejected=rejected)
@@ -78,16 +80,21 @@ def _policy(name: str) -> Policy:
         ) from fault
 
 
-def _as_calibration(row: CalibrationRow) -> Calibration:
-    """A row as it is chosen by."""
-    begin, end, taken, made = map(_as_time, (row.first, row.last, row.middle, row.made))
-    return Calibration(
-        row.kind, row.detector, row.filter, begin, end, taken, name=row.path, made=made, payload=row.size
-    )
+# One for each detector and kind: exposures of a night ask for the same ones again and again.
+@lru_cache(maxsize=1024)
+def _index_of(rows: tuple[CalibrationRow, ...], others: tuple[Calibration, ...]) -> CalibrationIndex:
+    """Rows as they are chosen by, and calibrations of an imported registry."""
+    return CalibrationIndex([*_as_calibrations(rows), *others])
 
 
-def _as_time(text: str | None) -> Time | None:
-    return Time(text, scale="utc") if text else None
+def _as_calibrations(rows: Sequence[CalibrationRow]) -> Iterator[Calibration]:
+    """Rows as they are chosen by."""
+    columns = zip(*((row.first, row.last, row.middle, row.made) for row in rows), strict=True)
+    times = zip(*map(moments_of, columns), strict=True)
+    for row, (begin, end, taken, made) in zip(rows, times, strict=True):
+        yield Calibration(
+            row.kind, row.detector, row.filter, begin, end, taken, name=row.path, made=made, payload=row.size
+        )
 
 
 def _objection(root: Path) -> Objection:

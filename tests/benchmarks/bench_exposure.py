@@ -11,6 +11,7 @@ makes a night of the first so many CCDs.
 import json
 import multiprocessing
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -214,6 +215,6 @@ def test_all_ccds_of_an_exposure(
 
 def discard(folder: Path) -> None:
     """Remove products, and have nothing of them left to be written while the next candidate is timed."""
-    for path in folder.iterdir():
-        path.unlink()
+    shutil.rmtree(folder)
+    folder.mkdir()
     os.sync()
