@@ -32,10 +32,11 @@ class Kind:
 def escape(text: str) -> str:
     """Any text as printable ASCII.
 
-    What FITS drops at the end is escaped: blanks, and & of a long text. So is a slash after a quote: astropy
-    takes it for the beginning of a comment.
+    What FITS drops at the end is escaped: blanks, and & of a long text. So is what astropy takes for the
+    beginning of a comment: a slash after a quote, and # at the start of a row of ECSV.
     """
     plain = _COMMENT_LIKE.sub(r"\1\\x2f", text.encode("unicode_escape").decode("ascii"))
+    plain = rf"\x23{plain[1:]}" if plain.startswith("#") else plain
     bare = plain.rstrip(" &")
     return bare + "".join(rf"\x{ord(letter):02x}" for letter in plain[len(bare) :])
 

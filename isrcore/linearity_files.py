@@ -56,7 +56,9 @@ def _read_fits(path: Path) -> dict[str, Any]:
         )
         if len(tables) > 1:
             names = {name.upper(): name for name in tables[1].columns.names}
-            contents["table"] = np.array(tables[1].data[names[_VALUES]], np.float32)
+            values = np.array(tables[1].data[names[_VALUES]], np.float32)
+            # A column of single numbers has one dimension.
+            contents["table"] = values.reshape(len(values), -1)
     return contents
 
 

@@ -76,6 +76,20 @@ def test_columns_of_others_are_understood(tmp_path):
     assert (read.detector_name, read.serial) == ("R22_S11", "ITL-3")
 
 
+@pytest.mark.parametrize("suffix", [".fits", ".toml"])
+def test_example_a_lookup_table_of_one_column(tmp_path, suffix):
+    linearizer = Linearizer({"A": LinearityCurve("LookupTable", (0, 0))}, [[0.5], [1.5]])
+    linearizer.write(tmp_path / f"one{suffix}")
+    assert Linearizer.read(tmp_path / f"one{suffix}").table.tolist() == [[0.5], [1.5]]
+
+
+@pytest.mark.parametrize("suffix", [".fits", ".ecsv", ".toml"])
+def test_example_a_name_that_looks_like_a_comment(tmp_path, suffix):
+    linearizer = Linearizer({"A": LinearityCurve("None"), "#2": LinearityCurve("Squared", (1e-6,))})
+    linearizer.write(tmp_path / f"one{suffix}")
+    assert Linearizer.read(tmp_path / f"one{suffix}") == linearizer
+
+
 def test_example_in_toml(tmp_path):
     path = tmp_path / "ccd00.toml"
     path.write_text(
