@@ -33,10 +33,11 @@ def escape(text: str) -> str:
     """Any text as printable ASCII.
 
     What FITS drops at the end is escaped: blanks, and & of a long text. So is what astropy takes for the
-    beginning of a comment: a slash after a quote, and # at the start of a row of ECSV.
+    beginning of a comment, a slash after a quote, and what gets lost at the start of a row of ECSV: a blank
+    or #.
     """
     plain = _COMMENT_LIKE.sub(r"\1\\x2f", text.encode("unicode_escape").decode("ascii"))
-    plain = rf"\x23{plain[1:]}" if plain.startswith("#") else plain
+    plain = rf"\x{ord(plain[0]):02x}{plain[1:]}" if plain.startswith((" ", "#")) else plain
     bare = plain.rstrip(" &")
     return bare + "".join(rf"\x{ord(letter):02x}" for letter in plain[len(bare) :])
 

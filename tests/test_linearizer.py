@@ -84,8 +84,9 @@ def test_example_a_lookup_table_of_one_number(tmp_path, suffix):
 
 
 @pytest.mark.parametrize("suffix", [".fits", ".ecsv", ".toml"])
-def test_example_a_name_that_looks_like_a_comment(tmp_path, suffix):
-    linearizer = Linearizer({"A": LinearityCurve("None"), "#2": LinearityCurve("Squared", (1e-6,))})
+def test_example_names_that_rows_do_not_begin_with(tmp_path, suffix):
+    names = ("#2", " 2", " #2", "2#")
+    linearizer = Linearizer({name: LinearityCurve("Squared", (1e-6,)) for name in names})
     linearizer.write(tmp_path / f"one{suffix}")
     assert Linearizer.read(tmp_path / f"one{suffix}") == linearizer
 
