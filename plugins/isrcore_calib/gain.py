@@ -20,7 +20,18 @@ from isrcore_calib.provenance import provenance_of
 from isrcore_calib.table import Rows
 from isrcore_calib.writing import replace
 
-COLUMNS = ("detector", "amplifier", "gain", "±", "read noise", "± ", "adu", "flat pairs", "bias pairs")
+COLUMNS = (
+    "detector",
+    "amplifier",
+    "gain",
+    "±",
+    "read noise",
+    "± ",
+    "adu",
+    "with outliers",
+    "flat pairs",
+    "bias pairs",
+)
 
 _UNITS = {
     "gain": "electron / adu",
@@ -29,6 +40,7 @@ _UNITS = {
     "noise_error": "electron",
     "noise_adu": "adu",
     "noise_adu_error": "adu",
+    "scatter_adu": "adu",
     "level": "adu",
 }
 
@@ -110,6 +122,7 @@ def _table(found: Sequence[tuple[Detector, str, Transfer]], meta: dict[str, str]
 
 def _row(detector: Detector, amplifier: str, found: Transfer) -> tuple[str, ...]:
     """A line of the table on the terminal."""
-    numbers = (found.gain, found.gain_error, found.noise, found.noise_error, found.noise_adu)
+    noises = found.noise, found.noise_error, found.noise_adu, found.scatter_adu
+    numbers = found.gain, found.gain_error, *noises
     told = (f"{number:.4g}" for number in numbers)
     return (detector.name, amplifier, *told, str(found.flat_pairs), str(found.bias_pairs))

@@ -39,7 +39,8 @@ _ROUNDING = 1 / 12
 class Pair:
     """What two frames of one amplifier say: the ``variance`` of F1 - ratio F2 (adu²), from ``number`` values.
 
-    These are one more than its degrees of freedom. ``first`` and ``second`` are the mean levels in adu.
+    These are one more than its degrees of freedom. ``first`` and ``second`` are the mean levels in adu;
+    ``full_variance`` has the outliers in it, hits of particles for instance.
     """
 
     number: int
@@ -47,6 +48,7 @@ class Pair:
     ratio: float
     first: float
     second: float
+    full_variance: float = math.nan
 
     @classmethod
     def of(cls, one: Float32, other: Float32, *, is_lit: bool) -> Pair:
@@ -60,8 +62,8 @@ class Pair:
         difference = np.where(usable, one - ratio * other.astype(np.float64), np.nan)
         kept = _near(difference - statistics.median_rows(difference)[:, None])
         variance, number = _variance_in_rows(difference, kept)
-        means = (float(np.mean(values[kept], dtype=np.float64)) for values in (one, other))
-        return cls(number, variance, ratio, *means)
+        first, second = (float(np.mean(values[kept], dtype=np.float64)) for values in (one, other))
+        return cls(number, variance, ratio, first, second, _variance_in_rows(difference, usable)[0])
 
 
 def _near(values: Float64) -> npt.NDArray[np.bool_]:
@@ -83,7 +85,8 @@ def _variance_in_rows(values: Float64, kept: npt.NDArray[np.bool_]) -> tuple[flo
 class Transfer:
     """Gain (electron/adu) and read noise (``noise`` electron, ``noise_adu``) with their standard errors.
 
-    NaN where there were no pairs to find them from. ``level`` (adu) is the mean of the flats.
+    NaN where there were no pairs to find them from. ``level`` (adu) is the mean of the flats. ``scatter_adu``
+    is what the read noise would be with outliers: much more of it tells of hits, or of pixels that flicker.
     """
 
     gain: float
@@ -92,6 +95,7 @@ class Transfer:
     noise_error: float
     noise_adu: float
     noise_adu_error: float
+    scatter_adu: float
     level: float
     flat_pairs: int
     bias_pairs: int
@@ -101,16 +105,15 @@ def measure_transfer(flats: Sequence[Pair], biases: Sequence[Pair]) -> Transfer:
     """Gain and read noise of one amplifier from its pairs."""
     flats, biases = ([pair for pair in pairs if pair.number > 1] for pairs in (flats, biases))
     square, square_error = _read_variance(biases)
-    noise_adu = math.sqrt(max(square, _ROUNDING) - _ROUNDING) if biases else math.nan
+    noise_adu, scatter_adu = _noise_of(square), _noise_of(_pooled(biases, "full_variance"))
     noise_adu_error = square_error / (2 * noise_adu) if noise_adu else math.nan
     level = _mean([(pair.first + pair.second) / 2 for pair in flats], flats)
     pedestal = _mean([(pair.first + pair.second) / 2 for pair in biases], biases)
     gain, gain_error = _gain(flats, square, square_error, pedestal)
     relative = math.hypot(gain_error / gain, noise_adu_error / noise_adu) if noise_adu else math.nan
     noise = gain * noise_adu
-    return Transfer(
-        gain, gain_error, noise, noise * relative, noise_adu, noise_adu_error, level, len(flats), len(biases)
-    )
+    found = gain, gain_error, noise, noise * relative, noise_adu, noise_adu_error, scatter_adu, level
+    return Transfer(*found, len(flats), len(biases))
 
 
 def _mean(values: Sequence[float], pairs: Sequence[Pair]) -> float:
@@ -122,11 +125,20 @@ def _mean(values: Sequence[float], pairs: Sequence[Pair]) -> float:
 
 def _read_variance(biases: Sequence[Pair]) -> tuple[float, float]:
     """Read noise squared with rounding (adu²), and its error."""
+    number, square = sum(pair.number for pair in biases), _pooled(biases, "variance")
+    return square, square * math.sqrt(2 / (number - len(biases))) if number else math.nan
+
+
+def _pooled(biases: Sequence[Pair], name: str) -> float:
+    """Half of a variance of pairs, by their numbers of pixels; NaN without any."""
     number = sum(pair.number for pair in biases)
-    if not number:
-        return math.nan, math.nan
-    square = math.fsum(pair.number * pair.variance for pair in biases) / number / 2
-    return square, square * math.sqrt(2 / (number - len(biases)))
+    total = math.fsum(pair.number * getattr(pair, name) for pair in biases)
+    return total / number / 2 if number else math.nan
+
+
+def _noise_of(square: float) -> float:
+    """Read noise from its square with rounding."""
+    return math.sqrt(max(square, _ROUNDING) - _ROUNDING) if math.isfinite(square) else math.nan
 
 
 def _gain(flats: Sequence[Pair], square: float, square_error: float, pedestal: float) -> tuple[float, float]:
