@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import zip_longest
@@ -19,6 +20,9 @@ SETTING = "setting "
 
 #: The entry by which a product is known again.
 FINGERPRINT = "fingerprint"
+
+#: The entry with the command line, without files, that makes a product of several raw files again.
+COMMAND = "command"
 
 _NUMBERED = re.compile(r"input(?: \d+)?")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -87,7 +91,8 @@ class Origins:
     """How the product ``path`` was made.
 
     ``notes`` is all else that its maker recorded, by name; ``settings`` the values of the configuration that
-    are no defaults, each with who set it; ``config`` the whole configuration by dotted names.
+    are no defaults, each with who set it; ``config`` the whole configuration by dotted names. ``command`` are
+    the words that make it again from several raw files, none for a product of `isr run`.
     """
 
     path: Path
@@ -96,13 +101,14 @@ class Origins:
     notes: Mapping[str, str]
     settings: Mapping[str, str]
     config: Mapping[str, Any]
+    command: tuple[str, ...] = ()
 
     @classmethod
     def read(cls, path: Path) -> Origins:
         """From a product or master of isrcore. Raises `FitsError` for another file."""
         told = read_provenance(path)
         inputs = tuple(_inputs(told))
-        used = {"isrcore", FINGERPRINT}.union(*({one.kind, f"{one.kind} digest"} for one in inputs))
+        used = {"isrcore", FINGERPRINT, COMMAND}.union(*({one.kind, f"{one.kind} digest"} for one in inputs))
         notes = {
             name: text
             for name, text in told.items()
@@ -112,7 +118,8 @@ class Origins:
             name.removeprefix(SETTING): text for name, text in told.items() if name.startswith(SETTING)
         }
         config = dict(flatten(tomllib.loads(read_config(path))))
-        return cls(path, told.get("isrcore", ""), inputs, notes, settings, config)
+        command = tuple(shlex.split(told.get(COMMAND, "")))
+        return cls(path, told.get("isrcore", ""), inputs, notes, settings, config, command)
 
 
 def _inputs(told: Mapping[str, str]) -> Iterator[Input]:

@@ -139,10 +139,31 @@ def test_a_master_knows_the_masters_that_corrected_its_inputs(isr: Any, own: Pat
     assert next(line for line in out.splitlines() if "bias: " in line).endswith("changed")
 
 
-def test_a_master_is_not_replayed_but_says_how(isr: Any, made: Path) -> None:
-    status, _, err = isr("replay", made / "masters/bias_sim0.fits")
+@pytest.mark.parametrize("name", ["bias_sim0", "flat_sim1"])
+def test_a_master_made_again_is_the_same_to_the_bit(isr: Any, own: Path, name: str) -> None:
+    flats = sorted((own / "night").glob("flat*.fits"))
+    assert quietly("calibrate", "flat", *flats, "--bias", own / "masters", "-c", "doDark=false",
+                   "--combine", "median", "-o", own / "masters") == 0  # fmt: skip
+    master = own / f"masters/{name}.fits"
+    status, out, err = isr("replay", master)
+    assert (status, out.strip(), err) == (0, f"{master}: bit-identical", "")
+
+
+def test_a_master_that_was_changed_is_not_the_same(isr: Any, own: Path) -> None:
+    rewritten(own / "masters/bias_sim0.fits", brighten)
+    status, out, _ = isr("replay", own / "masters/bias_sim0.fits")
+    assert (status, "image: 1 of 7680 pixels" in out) == (1, True)
+
+
+def test_a_master_that_does_not_say_by_which_command_is_not_made_again(isr: Any, own: Path) -> None:
+    master = own / "masters/bias_sim0.fits"
+    told = {key: text for key, text in read_provenance(master).items() if key != "command"}
+    write_exposure(
+        read_exposure(master), master, overwrite=True, config_text=read_config(master), provenance=told
+    )
+    status, _, err = isr("replay", master)
     assert status == 2
-    assert "made of 5 raw files; run 'isr calibrate'" in err
+    assert "made of 5 raw files and does not say by which command" in err
 
 
 def test_a_product_does_not_differ_from_itself(isr: Any, made: Path) -> None:

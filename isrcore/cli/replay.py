@@ -21,7 +21,8 @@ from isrcore.registry import Registry
 
 _ABOUT = """Run a product again from the inputs and the configuration that it names, in a temporary folder,
 and say whether the pixels are the same to the bit. The product itself stays as it is. Inputs that are gone
-or changed stop this before anything is run."""
+or changed stop this before anything is run. A master that was made together with those of other detectors is
+made together with them again."""
 
 _EXAMPLE = """example:
   isr replay products/science1_sim0.fits
@@ -45,7 +46,7 @@ def add_parser(subcommands: Any, registry: Registry) -> None:
         epilog=_EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("product", type=Path, metavar="PRODUCT", help="a product of isr run")
+    parser.add_argument("product", type=Path, metavar="PRODUCT", help="a product or master")
     add_folders(parser)
     parser.set_defaults(function=replay)
 
@@ -59,8 +60,8 @@ def replay(arguments: argparse.Namespace) -> int:
         raise CommandError("cannot replay", [str(fault)]) from fault
     found = _find_inputs(origins, arguments.inputs)
     with tempfile.TemporaryDirectory(prefix="isr-replay-") as folder:
-        again = Path(folder) / "again.fits"
-        status = _run(arguments, [*_words(product, before.detector.name, found, Path(folder)), str(again)])
+        again = Path(folder) / f"{before.detector.name}.fits"
+        status = _run(arguments, list(_words(origins, before.detector.name, found, Path(folder))))
         if status != OK or not again.exists():
             console.print(f"{product}: the run failed, with status {status}", soft_wrap=True)
             return FAILED
@@ -76,10 +77,10 @@ def replay(arguments: argparse.Namespace) -> int:
 def _find_inputs(origins: Origins, folders: list[Path]) -> list[_Found]:
     """The inputs and their files. Raises `CommandError` for what cannot give the same again."""
     count = sum(one.kind == "raw" for one in origins.inputs)
-    if count != 1:
+    if count != 1 and not (origins.command and count):
         problem = (
-            f"{str(origins.path)!r} is no product of isr run but made of {count} raw files; run "
-            "'isr calibrate' with the inputs that 'isr why' shows, and compare with 'isr diff'"
+            f"{str(origins.path)!r} is made of {count} raw files and does not say by which command; run it "
+            "with the inputs that 'isr why' shows, and compare with 'isr diff'"
         )
         raise CommandError("cannot replay", [problem])
     found = [(one, one.find(origins.path, folders)) for one in origins.inputs]
@@ -97,16 +98,21 @@ def _find_inputs(origins: Origins, folders: list[Path]) -> list[_Found]:
     return found
 
 
-def _words(product: Path, detector: str, found: list[_Found], folder: Path) -> Iterator[str]:
-    """The command line of the run, but for the product."""
+def _words(origins: Origins, detector: str, found: list[_Found], folder: Path) -> Iterator[str]:
+    """The command line that makes the product again, named by its detector, in a folder."""
     config = folder / "config.toml"
-    config.write_text(read_config(product), encoding="utf-8")
-    (raw,) = (located.path for one, located in found if one.kind == "raw")
-    yield from ("run", str(raw), "--detectors", detector, "-C", str(config))
+    config.write_text(read_config(origins.path), encoding="utf-8")
+    command = origins.command or ("run", "--detectors", detector)
+    yield from command
     for one, located in found:
-        if one.kind != "raw" and not one.is_shipped:
-            yield from (f"--{option_name(one.kind)}", str(located.path))
-    yield "-o"
+        option = f"--{option_name(one.kind)}"
+        if one.kind == "raw":
+            yield str(located.path)
+        elif not one.is_shipped and option not in command:
+            yield from (option, str(located.path))
+    # A master may come with those of other detectors.
+    name = "{detector}.fits" if origins.command else f"{detector}.fits"
+    yield from ("-C", str(config), "-o", str(folder / name))
 
 
 def _run(arguments: argparse.Namespace, words: list[str]) -> int:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
+import shlex
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import attrs
@@ -12,6 +13,7 @@ import numpy as np
 from isrcore import Detector, write_exposure
 from isrcore_calib.combination import Combined
 from isrcore_calib.inputs import InputReader, Stack
+from isrcore_calib.kinds import KINDS
 from isrcore_calib.master import (
     Master,
     Stacked,
@@ -21,7 +23,7 @@ from isrcore_calib.master import (
     stack_inputs,
 )
 from isrcore_calib.places import place
-from isrcore_calib.provenance import provenance_of
+from isrcore_calib.provenance import COMMAND, provenance_of
 from isrcore_calib.rules import Rule
 from isrcore_calib.table import Rows
 
@@ -44,9 +46,8 @@ def make_frames(arguments: argparse.Namespace, reader: InputReader, folder: Path
     must be combined before one is written, and wait in ``folder``.
     """
     stacks = [stack for _, stack in sorted(reader.stacks.items())]
-    is_joint = arguments.kind == "flat" and arguments.normalize == FOCAL_PLANE and len(stacks) > 1
-    levels = exposure_levels(stack.inputs for stack in stacks) if is_joint else {}
-    if not is_joint:
+    levels = exposure_levels(stack.inputs for stack in stacks) if _is_joint(arguments, reader) else {}
+    if not levels:
         return [_make_one(arguments, reader, stack) for stack in stacks]
     waiting, means = [], []
     for number, stack in enumerate(stacks):
@@ -58,6 +59,11 @@ def make_frames(arguments: argparse.Namespace, reader: InputReader, folder: Path
         _write(arguments, reader, finish(one.take(), reader.camera, stack.detector, norm))
         for one, stack in zip(waiting, stacks, strict=True)
     ]
+
+
+def _is_joint(arguments: argparse.Namespace, reader: InputReader) -> bool:
+    """Whether the masters of all detectors belong together."""
+    return arguments.kind == "flat" and arguments.normalize == FOCAL_PLANE and len(reader.stacks) > 1
 
 
 @attrs.frozen(eq=False)
@@ -114,16 +120,20 @@ def _write(arguments: argparse.Namespace, reader: InputReader, master: Master) -
         path,
         overwrite=arguments.overwrite,
         config_text=reader.config.to_toml(),
-        provenance=dict(_provenance(arguments, master)),
+        provenance=dict(_provenance(arguments, reader, master)),
         extra={"NINPUTS": master.number},
     )
     return _row(master, path)
 
 
-def _provenance(arguments: argparse.Namespace, master: Master) -> Iterator[tuple[str, str]]:
+def _provenance(
+    arguments: argparse.Namespace, reader: InputReader, master: Master
+) -> Iterator[tuple[str, str]]:
     """All that went into a master."""
-    used = {one.path: one.digest for one in master.inputs}
-    yield from provenance_of(arguments, master.exposure.detector.name, used)
+    used, detector = {one.path: one.digest for one in master.inputs}, master.exposure.detector.name
+    yield from provenance_of(arguments, detector, used)
+    together = sorted(reader.stacks) if _is_joint(arguments, reader) else [detector]
+    yield COMMAND, shlex.join(_command(arguments, together))
     yield "combine", arguments.combine
     yield "sigma", repr(arguments.sigma)
     yield "weighted", str(arguments.weighted).lower()
@@ -135,6 +145,22 @@ def _provenance(arguments: argparse.Namespace, master: Master) -> Iterator[tuple
         yield "source sigma", repr(arguments.source_sigma)
     for number, one in enumerate(master.inputs, 1):
         yield f"input {number} scale", repr(one.scale)
+
+
+def _command(arguments: argparse.Namespace, detectors: Sequence[str]) -> Iterator[str]:
+    """The command line, without files, that makes masters of detectors that belong together again."""
+    yield from ("calibrate", arguments.kind, "--combine", arguments.combine, "--sigma", repr(arguments.sigma))
+    if arguments.weighted:
+        yield "--weighted"
+    if arguments.kind == "fringe":
+        yield from ("--box", repr(arguments.box), "--source-sigma", repr(arguments.source_sigma))
+    if arguments.kind == "flat":
+        yield from ("--normalize", arguments.normalize)
+    yield from ("--detectors", ",".join(detectors))
+    if len(detectors) > 1:
+        # Where the masters of the others are, one of them does not say otherwise.
+        given = ((kind, getattr(arguments, kind)) for kind in KINDS[arguments.kind].masters)
+        yield from (word for kind, text in given if text for word in (f"--{kind}", text))
 
 
 def _row(master: Master, path: Path) -> tuple[str, ...]:

@@ -11,6 +11,9 @@ from isrcore import sha256_of
 from isrcore_calib.kinds import KINDS
 from isrcore_calib.places import place
 
+#: The entry by which `isr replay` makes a master again.
+COMMAND = "command"
+
 
 def provenance_of(
     arguments: argparse.Namespace, detector: str, inputs: Mapping[str, str]
