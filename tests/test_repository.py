@@ -14,6 +14,8 @@ import pytest
 from astropy.io import fits
 from astropy.time import Time
 
+import isrcore_simulated
+import isrcore_standard
 from isrcore import (
     DataRepository,
     DatasetError,
@@ -31,6 +33,7 @@ from isrcore import (
     read_exposure,
     read_provenance,
 )
+from isrcore.cli.finished import fingerprint
 from isrcore.cli.main import main
 from isrcore_repository.ingest import ingest
 from isrcore_repository.making import make_repository
@@ -382,6 +385,22 @@ def test_a_damaged_registry_is_put_aside_and_made_anew(isr, started):
     assert isr("rebuild", started)[0] == 0
     assert isr("list", started)[1] == before
     assert (started / "registry.sqlite3.damaged").exists()
+
+
+def test_a_product_of_other_inputs_settings_or_versions_is_another_one():
+    def identity(raw="a", detector="sim0", bias="b", config="", version="1"):
+        plugins = {"simulated": isrcore_simulated, "standard": isrcore_standard}
+        registry = Registry(plugins, dict.fromkeys(plugins, version))
+        detector_ = registry.camera("simulated")["sim0"]
+        raw_frame = Exposure(MaskedImage.from_raw(np.zeros(detector_.raw_shape, np.uint16)), detector_)
+        options = default_config(registry, "simulated")
+        options.doBias = options.doDark = options.doFlat = options.expectWcs = False
+        plan = IsrTask(options, camera="simulated", registry=registry).plan(raw_frame)
+        return fingerprint(raw, detector, plan, {"bias": bias}, config, registry)
+
+    changes = ({}, {"raw": "c"}, {"detector": "sim1"}, {"bias": "c"}, {"config": "x"}, {"version": "2"})
+    assert len({identity(**change) for change in changes}) == len(changes)
+    assert identity() == identity()
 
 
 def test_a_rebuild_leaves_out_what_a_killed_command_left_and_removes_it_when_it_is_old(isr, calibrated):
