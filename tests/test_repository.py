@@ -35,6 +35,7 @@ from isrcore import (
 )
 from isrcore.cli.finished import fingerprint
 from isrcore.cli.main import main
+from isrcore.raw_listing import list_source
 from isrcore_repository.ingest import ingest
 from isrcore_repository.making import make_repository
 from isrcore_repository.repository import EmbeddedRepository
@@ -537,6 +538,8 @@ def test_raw_files_are_listed_whatever_their_compression(tmp_path: Path) -> None
     for name in ("b.fits.fz", "c.fits.gz"):
         found = SMALL.list_raw(tmp_path / name)
         assert (found.visit.exposure_id, found.detectors) == (7, NAMES)
+        # Images have their own shape, not that of the tiles they are packed into.
+        assert [one.shape for one in list_source(tmp_path / name).extensions] == [(), (4, 6), (4, 6)]
     path.write_bytes(path.read_bytes()[:-2880])
     with pytest.raises(RawError, match="truncated"):
         SMALL.list_raw(path)
