@@ -19,7 +19,7 @@ Table = Mapping[str, Any]
 
 
 def format_camera(camera: Camera) -> str:
-    """The table of a camera. What all detectors share stands once, in ``[detector]``; defaults are left out."""
+    """The table of a camera: what all detectors share once, in ``[detector]``; defaults are left out."""
     detectors = [_detector_table(detector) for detector in camera.detectors]
     shared = _common(detectors) if len(detectors) > 1 else {}
     own = [_without(table, shared) for table in detectors]
