@@ -51,10 +51,13 @@ def keywords(outline: Outline) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name for header in outline.headers for name in keywords_of(header)))
 
 
-def damages_of(outline: Outline, keyword: str) -> Iterator[Damage]:
-    """Every way to change this card, wherever it is: what one header lacks a reader finds in another."""
-    places = [place for place, header in enumerate(outline.headers) if keyword in header]
-    ways = [list(changes_of(outline.headers[place], keyword)) for place in places]
+def damages_of(outline: Outline, keyword: str, parts: int | None = None) -> Iterator[Damage]:
+    """Every way to change this card, in all HDUs or the first ``parts`` ones.
+
+    Wherever it is: what one header lacks a reader finds in another.
+    """
+    places = [place for place, header in enumerate(outline.headers[:parts]) if keyword in header]
+    ways = (changes_of(outline.headers[place], keyword) for place in places)
     for changed in zip(*ways, strict=False):
         (kind,) = changed[0].kinds
         headers = (one.header for one in changed)
@@ -64,9 +67,8 @@ def damages_of(outline: Outline, keyword: str) -> Iterator[Damage]:
 @checks("a damaged header gives a value or one clear error that names the file")
 def check_headers(case: CameraCase) -> Iterator[Fault]:
     """Every card of a written file changed, one at a time."""
-    outline = case.files.outlines[0]
-    for damage in damages(outline):
-        found = survey(case, outline, damage.headers)
+    for damage in damages(case.files.outlines[0]):
+        found = _surveyed(case, 0, damage)
         if isinstance(found, Fault):
             yield attrs.evolve(found, example=f"{damage.change}: {found.example}")
 
@@ -81,9 +83,18 @@ def check_silent_defaults(case: CameraCase) -> Iterator[Fault]:
     for both in zip(*(damages(outline) for outline in outlines), strict=False):
         if both[0].change != both[1].change or both[0].kind not in _GONE:
             continue
-        found = [survey(case, outline, one.headers) for outline, one in zip(outlines, both, strict=True)]
+        found = [_surveyed(case, number, one) for number, one in enumerate(both)]
         if all(isinstance(visits, tuple) for visits in found):
             yield from _defaults(both[0].change, plain, found)
+
+
+def _surveyed(case: CameraCase, number: int, damage: Damage) -> tuple[VisitInfo, ...] | Fault | None:
+    """As `survey`, of one of the two written files, once for all checks."""
+    known, key = case.files.known, (number, damage.change)
+    if key not in known:
+        known[key] = survey(case, case.files.outlines[number], damage.headers)
+    found: tuple[VisitInfo, ...] | Fault | None = known[key]
+    return found
 
 
 def _defaults(change: str, plain: Any, found: Any) -> Iterator[Fault]:
@@ -110,34 +121,40 @@ def _is_elsewhen(before: Any, after: Any) -> bool:
 
 
 def survey(
-    case: CameraCase, outline: Outline, changed: Mapping[int, Header]
+    case: CameraCase, outline: Outline, changed: Mapping[int, Header], first_only: bool = False
 ) -> tuple[VisitInfo, ...] | Fault | None:
     """The visits that the reader finds in a file with these headers; a fault when it breaks.
 
-    None for a file that is refused with a clear error.
+    None for a file that is refused with a clear error. ``first_only`` looks at the first detector, fast.
     """
     path = case.files.new()
     outline.write(path, changed)
     try:
         with quiet() as asked:
-            found = tuple(exposure.visit for exposure in case.alone.survey_raw(path))
-        if asked:
-            return _networked(asked[0])
+            found = _visits(case, path, first_only)
+        return _networked(asked[0]) if asked else found or _nothing()
     except (RawError, RegistryError) as fault:
         return None if path.name in str(fault) else _nameless(fault)
     except Exception as fault:  # whatever a reader lets through
         return _crash(fault)
     finally:
-        _remove(path)
-    return found or Fault(
+        path.unlink()
+
+
+def _visits(case: CameraCase, path: Path, first_only: bool) -> tuple[VisitInfo, ...]:
+    """The visits of all detectors in a file, or of the first."""
+    if first_only:
+        return (case.alone.list_raw(path).visit,)
+    return tuple(exposure.visit for exposure in case.alone.survey_raw(path))
+
+
+def _nothing() -> Fault:
+    """A reader that says neither what a file is nor what is wrong with it."""
+    return Fault(
         "it swallows an error: a damaged header gives no exposure and no error",
         "0 exposures",
         "raise RawError that names the file and what is wrong with it, or return None for files of others",
     )
-
-
-def _remove(path: Path) -> None:
-    path.unlink(missing_ok=True)
 
 
 def _networked(host: str) -> Fault:

@@ -43,7 +43,7 @@ VISITS = (
 _BRIGHTEST = 40000
 
 
-@attrs.frozen(eq=False)
+@attrs.frozen(eq=False, slots=False)
 class Outline:
     """A FITS file without its pixels: headers, and how many bytes of data follow each."""
 
@@ -61,14 +61,22 @@ class Outline:
             parts = list(read_parts(stream))
         return cls(tuple(part.header for part in parts), tuple(part.end - part.data_start for part in parts))
 
+    @cached_property
+    def _texts(self) -> tuple[bytes, ...]:
+        return tuple(_text(header) for header in self.headers)
+
     def write(self, path: Path, changed: Mapping[int, Header]) -> None:
         """A file with some headers changed; its data are zeros that take no room on the disk."""
         with path.open("wb") as stream, warnings.catch_warnings():
             warnings.simplefilter("ignore", AstropyWarning)
-            for number, (header, size) in enumerate(zip(self.headers, self.sizes, strict=True)):
-                text = changed.get(number, header).tostring()
-                stream.write(text.encode("ascii", "replace"))
+            for number, size in enumerate(self.sizes):
+                stream.write(_text(changed[number]) if number in changed else self._texts[number])
                 stream.truncate(stream.seek(size, 1))
+
+
+def _text(header: Header) -> bytes:
+    """A header as it is in a file."""
+    return bytes(header.tostring().encode("ascii", "replace"))
 
 
 @attrs.frozen(eq=False)
@@ -94,6 +102,8 @@ class RawFiles:
     """Files for the checks of one camera, in a folder of their own that goes with this object."""
 
     case: CameraCase
+    #: What was found out about `outlines`, by whoever asked first.
+    known: dict[Any, Any] = attrs.field(factory=dict)
 
     @cached_property
     def _folder(self) -> Path:
