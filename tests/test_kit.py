@@ -1,4 +1,4 @@
-"""The conformance kit passes the cameras that come with isrcore, on real frames and headers where there are."""
+"""The conformance kit passes the cameras that come with isrcore, on real frames where there are."""
 
 from __future__ import annotations
 

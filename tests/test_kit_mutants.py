@@ -1,4 +1,4 @@
-"""The conformance kit notices cameras that break a promise, by the right check; it passes one that keeps all."""
+"""The conformance kit notices cameras that break a promise, by the right check, and passes a good one."""
 
 from __future__ import annotations
 

@@ -83,6 +83,7 @@ def override(config: Any, camera: Camera) -> None:
     if camera.name == "mycam":
         config.doDefect = False
         config.fringe.filters = ["red"]
+        config.fringe.num, config.fringe.small, config.fringe.large = 20, 1, 2
 
 
 Reader = Callable[[Camera, Any, Any], Iterator[Exposure] | None]
