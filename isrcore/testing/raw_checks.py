@@ -24,7 +24,7 @@ from isrcore.testing.reader_checks import differing_visit
 from isrcore.testing.search import search
 
 # Damaged headers tried for each real file, and HDUs that get them: the first detector tells the visit.
-_EXAMPLES, _PARTS = 25, 3
+_EXAMPLES, _PARTS = 15, 3
 
 # Light in an overscan: a line beside the data is this part of the light in the data above the rest of it.
 _PART = 0.2
