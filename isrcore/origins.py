@@ -20,6 +20,9 @@ SETTING = "setting "
 #: The entry by which a product is known again.
 FINGERPRINT = "fingerprint"
 
+#: The kind of input that a camera file is.
+CAMERA = "camera"
+
 _NUMBERED = re.compile(r"input(?: \d+)?")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _SHIPPED = "ships with "

@@ -157,19 +157,29 @@ class Registry:
         """
         if is_camera_file(text):
             return self.with_camera_file(text)
-        owner = self.camera_owners[self.camera(text).name]
-        return Registry(self._plugins, self._versions, self._failures, self._shadows, owner)
+        return self.choosing(self.camera_owners[self.camera(text).name])
 
     @property
-    def camera_file(self) -> CameraFile | None:
-        """The file of the camera that alone reads raw files, if it is one of a file."""
+    def choice(self) -> CameraFile | str:
+        """What raw files are read as: a camera file or the plugin of a camera; empty when none is chosen."""
         plugin = self._plugins.get(self._chosen)
-        return plugin.file if isinstance(plugin, FileCamera) else None
+        return plugin.file if isinstance(plugin, FileCamera) else self._chosen
+
+    def choosing(self, choice: CameraFile | str) -> Registry:
+        """These plugins with the choice of others, see `choice`."""
+        if isinstance(choice, CameraFile):
+            return self.with_camera_file(choice)
+        return Registry(self._plugins, self._versions, self._failures, self._shadows, choice)
 
     def file_of(self, camera: str) -> CameraFile | None:
         """The file that describes a camera; None for a camera of a package."""
+        plugin = self.file_camera(camera)
+        return plugin.file if plugin else None
+
+    def file_camera(self, camera: str) -> FileCamera | None:
+        """The plugin of a camera that a file describes; None for a camera of a package."""
         plugin = self._plugins.get(self.camera_owners.get(camera, ""))
-        return plugin.file if isinstance(plugin, FileCamera) else None
+        return plugin if isinstance(plugin, FileCamera) else None
 
     def _results(self, hook: str, only: str = "", /, **arguments: Any) -> Iterator[tuple[str, Any]]:
         """What each plugin answers, or ``only`` one, with its name, in order of names."""

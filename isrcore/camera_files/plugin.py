@@ -10,6 +10,7 @@ from typing import Any
 import attrs
 from astropy.io.fits import Header
 
+from isrcore.atomic import replacing
 from isrcore.camera import Camera, CameraError, merge_tables
 from isrcore.camera_files.cards import Condition, failing, is_card, parse_card, parse_conditions
 from isrcore.camera_files.files import CameraFile
@@ -31,8 +32,8 @@ _CONFIG = "config."
 class FileCamera:
     """A camera that one file describes: a plugin like those that are packages.
 
-    ``camera`` is what it is without a raw file; when only raw files know the geometry, its detectors have
-    shape (0, 0).
+    ``tables`` are files that the file names. ``camera`` is what it is without a raw file; when only raw files
+    know the geometry, its detectors have shape (0, 0).
     """
 
     file: CameraFile
@@ -43,6 +44,25 @@ class FileCamera:
     visit: VisitTable
     config: Mapping[str, Any]
     defects: Mapping[str, Defects]
+    tables: tuple[str, ...]
+
+    def copy_to(self, folder: Path) -> None:
+        """Write the file and the tables of defects that it names into a folder.
+
+        Raises `CameraError` for a table that lies elsewhere than beside or below the file.
+        """
+        here = self.file.path.parent
+        for name in self.tables:
+            if Path(name).is_absolute() or ".." in Path(name).parts:
+                raise CameraError(
+                    f"camera file {str(self.file.path)!r} cannot be copied: it names the table {name!r}\n"
+                    "  put that beside the file"
+                )
+        contents = {name: (here / name).read_bytes() for name in self.tables}
+        for name, content in {**contents, self.file.path.name: self.file.text.encode()}.items():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            with replacing(folder / name) as stream:
+                stream.write(content)
 
     @hookimpl
     def isr_cameras(self) -> list[Camera]:
@@ -125,7 +145,8 @@ def _parse(file: CameraFile, top: Table) -> FileCamera | None:
     except ValueError as fault:
         top.problems.append(str(fault))
         return None
-    return FileCamera(file, camera, detectors, recognise, require, visit, config, found)
+    tables = tuple(name for name in told.values() if isinstance(name, str))
+    return FileCamera(file, camera, detectors, recognise, require, visit, config, found, tables)
 
 
 def _detectors(top: Table, raw: Table) -> Iterator[DetectorTable]:

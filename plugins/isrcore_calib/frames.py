@@ -123,7 +123,7 @@ def _write(arguments: argparse.Namespace, reader: InputReader, master: Master) -
 def _provenance(arguments: argparse.Namespace, master: Master) -> Iterator[tuple[str, str]]:
     """All that went into a master."""
     used = {one.path: one.digest for one in master.inputs}
-    yield from provenance_of(arguments, master.exposure.detector.name, used)
+    yield from provenance_of(arguments, master.exposure.camera, master.exposure.detector.name, used)
     yield "combine", arguments.combine
     yield "sigma", repr(arguments.sigma)
     yield "weighted", str(arguments.weighted).lower()

@@ -27,9 +27,10 @@ Check = Callable[[argparse.Namespace, str, Iterable[str]], None]
 
 @attrs.define(eq=False)
 class Stack:
-    """The corrected inputs of one detector."""
+    """The corrected inputs of one detector of a camera."""
 
     detector: Detector
+    camera: str
     inputs: list[Input] = attrs.field(factory=list)
 
 
@@ -135,7 +136,7 @@ class InputReader:
         if self.kind.name == "fringe":
             level = remove_sky(planes, SkyOptions(self.arguments.box, self.arguments.source_sigma), str(path))
         frame = self.store.keep(planes)
-        stack = self.stacks.setdefault(name, Stack(exposure.detector))
+        stack = self.stacks.setdefault(name, Stack(exposure.detector, raw.camera))
         stack.inputs.append(Input(str(path), digest, raw.visit, frame, level, told))
 
     def _masters(self, detector: str) -> dict[str, Any]:

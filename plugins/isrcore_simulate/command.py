@@ -57,7 +57,9 @@ def isr_commands(subcommands: Any) -> None:
 
 def _add_frame_options(parser: argparse.ArgumentParser) -> None:
     """Which frames, and where to."""
-    parser.add_argument("--camera", required=True, help="camera ('isr cameras' lists them), in any case")
+    parser.add_argument(
+        "--camera", required=True, help="camera ('isr cameras' lists them), in any case, or a camera file"
+    )
     parser.add_argument("--detectors", metavar="A,B", help="names or numbers (default: all)")
     parser.add_argument(
         "--type", choices=tuple(KINDS), default="science", help="what to take (default: science)"
