@@ -152,8 +152,9 @@ class Detector:
             yield f"amplifier names repeat: {self.amplifier_names}"
         if not are_disjoint(amp.box for amp in self.amplifiers):
             yield "amplifiers overlap in the assembled detector"
-        if not are_disjoint(amp.raw_data_box for amp in self.amplifiers):
-            yield "amplifiers share raw data pixels"
+        if not are_disjoint(amp.raw_box for amp in self.amplifiers):
+            # What holds for all that an amplifier wrote would be applied to another's pixels too.
+            yield "raw sections of amplifiers overlap"
 
 
 @attrs.frozen

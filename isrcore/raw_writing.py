@@ -92,7 +92,8 @@ def raw_pixels(exposure: Exposure) -> Pixels:
 def write_images(path: str | Path, images: Iterable[RawImage]) -> None:
     """Write images one after the other, each in the HDU of its number, else the next; see `write_sections`.
 
-    Numbers rise; HDUs between them are empty. Number 0 is the primary HDU, which cannot be compressed.
+    Numbers rise; HDUs between them are empty. Number 0 is the primary HDU, or if images are
+    compressed the next one.
     """
     target = Path(path)
     check_writable(target, overwrite=True)
@@ -116,9 +117,10 @@ def _write_all(stream: IO[bytes], first: RawImage, left: Iterator[RawImage], com
     head, count = header_of_cards(first.primary), 0
     images: Iterator[RawImage] = chain([first], left)
     alone = None
-    if first.number == 0:
-        if compress:
-            raise ValueError("the image of a primary HDU cannot be compressed; choose a name without .fz")
+    if first.number == 0 and compress:
+        # As compressors do it: the primary HDU holds no compressed image.
+        images = chain([attrs.evolve(first, number=None)], left)
+    elif first.number == 0:
         alone = first
         head.extend(header_of_cards(first.cards), update=True)
         next(images)

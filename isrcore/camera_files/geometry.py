@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import attrs
@@ -11,12 +11,12 @@ from astropy.io.fits import Header
 
 from isrcore.camera import EMPTY, Amplifier, CameraError, Detector
 from isrcore.camera_files.cards import CardValue, HeaderFault, is_card, parse_card
+from isrcore.camera_files.layouts import PARTS, Layout, lay_apart, lay_side_by_side
 from isrcore.camera_files.tables import Table
 from isrcore.geometry import Box, GeometryError, Section
 
 SECTIONS = ("box", "raw_box", "raw_data_box", "serial_overscan_box", "parallel_overscan_box", "prescan_box")
 LEVELS = ("gain", "read_noise", "saturation", "suspect_level")
-_PARTS = SECTIONS[2:]
 _OTHERS = {"flip_y": bool, "flip_x": bool, "readout_corner": str, "linearity_type": str}
 _DETECTOR = {"serial": str, "yaw_deg": float, "pixel_size_mm": float}
 _PAIRS = ("shape", "raw_shape", "offset_mm", "reference_pixel")
@@ -66,25 +66,22 @@ class DetectorTable:
         """Whether files differ: then each gets a detector of its own."""
         return any(isinstance(value, CardValue) for amp in self.amplifiers for value in amp.values.values())
 
-    def nominal(self) -> Detector:
+    def nominal(self) -> Layout:
         """The detector without a file; of shape (0, 0) when only files know it. Raises `CameraError`."""
         try:
-            return self._build(None)
+            return self.layout(None)
         except UnknownGeometryError:
             amps = tuple(self._unknown(amp) for amp in self.amplifiers)
             own = {key: value for key, value in self.values.items() if key not in ("shape", "raw_shape")}
-            return Detector(shape=(0, 0), raw_shape=(0, 0), amplifiers=amps, **own)
+            return Layout(Detector(shape=(0, 0), raw_shape=(0, 0), amplifiers=amps, **own))
 
     def _unknown(self, amp: AmplifierTable) -> Amplifier:
         """An amplifier without places."""
         others = _resolve(amp, None, [key for key in amp.values if key not in SECTIONS])
         return Amplifier(amp.name, EMPTY, EMPTY, EMPTY, **others)
 
-    def build(self, sight: Sight) -> Detector:
-        """The detector of a file. Raises `CameraError` or `HeaderFault`, listing everything wrong."""
-        return self._build(sight)
-
-    def _build(self, sight: Sight | None) -> Detector:
+    def layout(self, sight: Sight | None) -> Layout:
+        """The detector of a file, or None for one without. Raises `CameraError` or `HeaderFault`."""
         found, faults = dict[str, dict[str, Any]](), list[str]()
         for amp in self.amplifiers:
             try:
@@ -93,33 +90,27 @@ class DetectorTable:
                 faults.append(f"amplifier {amp.name!r}: {fault}")
         if faults:
             raise HeaderFault("\n".join(faults))
-        raw_shape = self._place_raw(found, sight)
+        seen = self._complete_raw_boxes(found, sight)
         self._place_boxes(found, sight)
+        raw_shape, moves, shapes = lay_side_by_side(found) if self.hdus else lay_apart(found, seen)
         amplifiers = tuple(_amplifier(name, values) for name, values in found.items())
-        fallback = {"shape": _extent(amp.box for amp in amplifiers), "raw_shape": raw_shape}
-        return Detector(amplifiers=amplifiers, **{**fallback, **self.values})
+        shape = self.values.get("shape", _extent(amp.box for amp in amplifiers))
+        own = {key: value for key, value in self.values.items() if key not in ("shape", "raw_shape")}
+        return Layout(Detector(amplifiers=amplifiers, shape=shape, raw_shape=raw_shape, **own), moves, shapes)
 
-    def _place_raw(self, found: dict[str, dict[str, Any]], sight: Sight | None) -> tuple[int, int]:
-        """Complete raw boxes, those of HDUs that are laid side by side moved; the shape of the raw frame."""
-        x0, heights = 0, [0]
+    def _complete_raw_boxes(self, found: dict[str, dict[str, Any]], sight: Sight | None) -> tuple[int, int]:
+        """Find out what each amplifier wrote; the shape of the image in the file."""
+        told = self.values.get("raw_shape")
         for name, values in found.items():
-            shape = self.values.get("raw_shape") if sight is None else sight.shapes[name]
-            whole = _whole(values, shape, self.hdus or len(found) == 1)
-            values["raw_box"] = whole
-            if self.hdus:
-                if whole.box != Box.of_shape(whole.box.shape):
-                    raise CameraError(f"amplifier {name!r}: raw_box of an HDU of its own begins at [1,1]")
-                if shape is not None and shape != whole.box.shape:
-                    raise CameraError(f"amplifier {name!r}: image has shape {shape}, not {whole.box.shape}")
-                for key in ("raw_box", *_PARTS):
-                    if key in values:
-                        values[key] = attrs.evolve(values[key], box=values[key].box.shift(0, x0))
-                heights.append(whole.box.height)
-                x0 += whole.box.width
-        if self.hdus:
-            return max(heights), x0
-        seen = None if sight is None or not self.has_cards else next(iter(sight.shapes.values()))
-        return seen or _extent(values["raw_box"].box for values in found.values())
+            shape = told if sight is None else sight.shapes[name]
+            values["raw_box"] = _whole(values, shape, self.hdus or len(found) == 1)
+            if self.hdus and shape is not None and shape != values["raw_box"].box.shape:
+                raise CameraError(
+                    f"amplifier {name!r}: image has shape {shape}, raw_box {values['raw_box'].box.shape}"
+                )
+        if told is None and sight is not None and self.has_cards:
+            return next(iter(sight.shapes.values()))
+        return told or _extent(values["raw_box"].box for values in found.values())
 
     def _place_boxes(self, found: dict[str, dict[str, Any]], sight: Sight | None) -> None:
         """Complete boxes: those of cards counted from the detector's own corner, in binned pixels."""
@@ -147,7 +138,7 @@ def _whole(values: Mapping[str, Any], shape: tuple[int, int] | None, is_alone: A
         return whole
     if is_alone and shape is not None:
         return Section(Box.of_shape(shape))
-    parts = [values[key].box for key in _PARTS if key in values]
+    parts = [values[key].box for key in PARTS if key in values]
     low_y, low_x = min(part.y0 for part in parts), min(part.x0 for part in parts)
     if is_alone:
         low_y = low_x = 0
@@ -274,12 +265,3 @@ def _check_section(table: Table, key: str, text: str) -> None:
         Section.parse(text)
     except GeometryError as fault:
         table.complain(key, str(fault))
-
-
-def problems_of(tables: tuple[DetectorTable, ...], build: Callable[[DetectorTable], Any]) -> Iterator[str]:
-    """What is wrong with each detector as it is built."""
-    for table in tables:
-        try:
-            build(table)
-        except (CameraError, HeaderFault) as fault:
-            yield f"detector {table.name!r}: {fault}" if isinstance(fault, HeaderFault) else str(fault)

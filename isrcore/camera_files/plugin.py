@@ -15,6 +15,7 @@ from isrcore.camera import Camera, CameraError, merge_tables
 from isrcore.camera_files.cards import Condition, failing, is_card, parse_card, parse_conditions
 from isrcore.camera_files.files import CameraFile
 from isrcore.camera_files.geometry import DetectorTable, parse_detector
+from isrcore.camera_files.layouts import Layout
 from isrcore.camera_files.reading import header_of, read_raw
 from isrcore.camera_files.tables import Table
 from isrcore.camera_files.visits import VisitTable, parse_visit
@@ -39,6 +40,7 @@ class FileCamera:
     file: CameraFile
     camera: Camera
     detectors: tuple[DetectorTable, ...]
+    layouts: Mapping[str, Layout]
     recognise: tuple[Condition, ...]
     require: tuple[Condition, ...]
     visit: VisitTable
@@ -140,13 +142,14 @@ def _parse(file: CameraFile, top: Table) -> FileCamera | None:
     if top.problems:
         return None
     try:
-        camera = Camera.from_table(top.values, tuple(table.nominal() for table in detectors))
+        layouts = {table.name: table.nominal() for table in detectors}
+        camera = Camera.from_table(top.values, tuple(layout.detector for layout in layouts.values()))
         found = dict(_defects(file, camera, Table(told, "defects", top.problems)))
     except ValueError as fault:
         top.problems.append(str(fault))
         return None
     tables = tuple(name for name in told.values() if isinstance(name, str))
-    return FileCamera(file, camera, detectors, recognise, require, visit, config, found, tables)
+    return FileCamera(file, camera, detectors, layouts, recognise, require, visit, config, found, tables)
 
 
 def _detectors(top: Table, raw: Table) -> Iterator[DetectorTable]:

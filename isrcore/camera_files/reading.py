@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 import attrs
 import numpy as np
 from astropy.io.fits import Header
 
-from isrcore.camera import CameraError, Detector
+from isrcore.camera import CameraError
 from isrcore.camera_files.cards import HeaderFault, failing
 from isrcore.camera_files.geometry import DetectorTable, Hdu, Sight
+from isrcore.camera_files.layouts import Layout, Move
 from isrcore.exposure import Exposure
 from isrcore.image import Pixels
-from isrcore.raw import Extension, RawError, RawSource, find_extensions, merge_headers, read_detector
+from isrcore.raw import (
+    Extension,
+    RawError,
+    RawSource,
+    find_extensions,
+    merge_headers,
+    raw_type,
+    read_detector,
+)
 
 if TYPE_CHECKING:
     from isrcore.camera_files.plugin import FileCamera
@@ -22,25 +32,24 @@ if TYPE_CHECKING:
 
 @attrs.frozen(eq=False)
 class JoinedSource(RawSource):
-    """A file with an image per amplifier as one with a raw frame per detector."""
+    """A file whose raw frames are made of parts of its images: moves, each with its image, by detector."""
 
-    parts: Mapping[str, tuple[Extension, ...]] = attrs.field(factory=dict, repr=False)
+    moves: Mapping[str, tuple[tuple[Extension, Move], ...]] = attrs.field(factory=dict, repr=False)
 
     def read(self, extension: Extension) -> Pixels:
-        """The images of a detector side by side, in the order of its amplifiers; what none covers is 0."""
-        parts = self.parts.get(extension.name)
-        if parts is None or not self.has_pixels:
+        """The raw frame of a detector; what no amplifier wrote is 0."""
+        moves = self.moves.get(extension.name)
+        if moves is None or not self.has_pixels:
             return RawSource.read(self, extension)
-        images = (RawSource.read(self, part) for part in parts)
-        frame, x0 = None, 0
-        for image in images:
-            if frame is None:
-                frame = np.zeros(extension.shape, image.dtype)
-            elif frame.dtype != image.dtype:
-                raise RawError(f"{self.locate(extension)}: some images hold integers and some floats")
-            frame[: image.shape[0], x0 : x0 + image.shape[1]] = image
-            x0 += image.shape[1]
-        assert frame is not None
+        kinds = {raw_type(part.header) for part, _ in moves}
+        if len(kinds) > 1:
+            raise RawError(f"{self.locate(extension)}: some of its images hold integers and some floats")
+        frame = np.zeros(extension.shape, kinds.pop())
+        for _, group in groupby(moves, key=lambda pair: pair[0].index):
+            pairs = list(group)
+            image = RawSource.read(self, pairs[0][0])
+            for _, move in pairs:
+                frame[move.target.slices] = image[move.source.slices]
         return frame
 
 
@@ -75,51 +84,54 @@ def read_raw(
     """Raw exposures of a file. Raises `RawError`, before any pixel is read, listing all that is wrong."""
     faults = failing(camera.require, header_of(source))
     found = [] if faults else _find(camera, source, detectors)
-    joined = JoinedSource(
-        source.path,
-        source.extensions,
-        source.has_pixels,
-        source.starts,
-        {one.table.name: one.extensions for one in found if one.table.hdus},
-        key=source.key,
-        listed=source.listed,
-    )
-    made = [_make(camera, source, one, faults) for one in found]
+    made = [(one, _layout(camera, source, one, faults)) for one in found]
     if faults:
         raise RawError(
             f"raw file {str(source.path)!r} is not as camera file {str(camera.file.path)!r} says\n  "
             + "\n  ".join(dict.fromkeys(faults))
         )
+    moves = {
+        one.table.name: tuple((one.per_amplifier[move.amplifier], move) for move in layout.moves)
+        for one, layout in made
+        if layout is not None and layout.moves
+    }
+    joined = JoinedSource(
+        source.path, source.extensions, source.has_pixels, source.starts, moves, listed=source.listed
+    )
     return (
-        read_detector(camera.camera, detector, joined, extension, camera.read_visit)
-        for detector, extension in made
-        if detector is not None
+        read_detector(camera.camera, layout.detector, joined, _whole(one, layout, moves), camera.read_visit)
+        for one, layout in made
+        if layout is not None
     )
 
 
-def _make(
-    camera: FileCamera, source: RawSource, found: _Found, faults: list[str]
-) -> tuple[Detector | None, Extension]:
-    """The detector as this file has it and the extension of its whole raw frame."""
-    table, first = found.table, found.extensions[0]
+def _whole(found: _Found, layout: Layout, moves: Mapping[str, Any]) -> Extension:
+    """The extension that stands for the raw frame of a detector."""
+    name, first = found.table.name, found.extensions[0]
+    return attrs.evolve(first, name=name, shape=layout.detector.raw_shape) if name in moves else first
+
+
+def _layout(camera: FileCamera, source: RawSource, found: _Found, faults: list[str]) -> Layout | None:
+    """The detector as this file has it; what is wrong with it or the visit is added to the faults."""
+    table, nominal = found.table, camera.layouts[found.table.name]
     if source.listed is not None:
-        return camera.camera[table.name], first
+        return attrs.evolve(nominal, moves=())
     headers = {name: merge_headers(source.header, part.header) for name, part in found.per_amplifier.items()}
     shapes: Any = {name: part.shape for name, part in found.per_amplifier.items()}
-    detector = None
+    layout = None
     try:
-        detector = camera.camera[table.name]
-        if table.has_cards or table.hdus:
-            detector = table.build(Sight(headers, shapes))
+        is_own = table.has_cards or table.hdus
+        layout = table.layout(Sight(headers, shapes)) if is_own else nominal
+        for name, shape in layout.shapes.items():
+            if shape != shapes[name]:
+                raise CameraError(f"image has shape {shapes[name]}, the camera file says {shape}")
     except (HeaderFault, CameraError) as fault:
         faults.extend(f"detector {table.name!r}: {line}" for line in str(fault).splitlines())
     try:
         camera.visit.read(next(iter(headers.values())))
     except HeaderFault as fault:
         faults.extend(str(fault).splitlines())
-    if table.hdus and detector is not None:
-        first = attrs.evolve(first, name=table.name, shape=detector.raw_shape)
-    return detector, first
+    return layout
 
 
 def _find(camera: FileCamera, source: RawSource, detectors: Iterable[str | int] | None) -> list[_Found]:
@@ -166,8 +178,12 @@ def _own(table: DetectorTable) -> Hdu:
 
 def _extension(source: RawSource, hdu: Hdu) -> Extension | None:
     """The image HDU of a number or name; None when there is not exactly one."""
+    images = source.images
+    if hdu == 0 and len(images) == 1:
+        # Compressors put the image of a primary HDU into an extension.
+        return images[0]
     if isinstance(hdu, int):
-        found = [one for one in source.images if one.index == hdu]
+        found = [one for one in images if one.index == hdu]
     else:
-        found = [one for one in source.images if one.name.lower() == hdu.lower()]
+        found = [one for one in images if one.name.lower() == hdu.lower()]
     return found[0] if len(found) == 1 else None

@@ -11,10 +11,12 @@ import numpy as np
 
 from isrcore.camera_files.cards import CardValue, HeaderFault
 from isrcore.camera_files.geometry import LEVELS, DetectorTable
+from isrcore.camera_files.layouts import Layout
 from isrcore.camera_files.visits import ANGLES, MOMENTS, TEXTS
 from isrcore.exposure import Exposure, VisitInfo
 from isrcore.fits import FitsError
 from isrcore.geometry import Box
+from isrcore.image import Pixels
 from isrcore.raw_writing import (
     Cards,
     RawImage,
@@ -48,13 +50,13 @@ def writer_of(camera: FileCamera) -> Callable[[Path, Iterable[Exposure]], None]:
 
 def _images(camera: FileCamera, table: DetectorTable, exposure: Exposure, path: Path) -> Iterator[RawImage]:
     """The images of an exposure: one, or one for every amplifier, with the cards that say what they are."""
-    told = dict(_primary_cards(camera, exposure, path))
+    told, layout = dict(_primary_cards(camera, exposure, path)), camera.layouts[table.name]
     if not table.hdus:
         hdu = table.hdu
         name = exposure.detector.name if hdu is None else hdu if isinstance(hdu, str) else ""
         cards = {**_detector_cards(table, exposure), **wcs_cards(exposure)}
         number = hdu if isinstance(hdu, int) else None
-        yield RawImage(raw_pixels(exposure), name, number, told, cards)
+        yield RawImage(_in_file(raw_pixels(exposure), layout), name, number, told, cards)
         return
     for amp in table.amplifiers:
         hdu, box = table.hdus[amp.name], exposure.detector[amp.name].raw_box
@@ -62,6 +64,16 @@ def _images(camera: FileCamera, table: DetectorTable, exposure: Exposure, path: 
         pixels = np.ascontiguousarray(raw_pixels(exposure)[box.slices])
         name, number = (hdu, None) if isinstance(hdu, str) else ("", hdu)
         yield RawImage(pixels, name, number, told, own)
+
+
+def _in_file(frame: Pixels, layout: Layout) -> Pixels:
+    """A raw frame as the one image of the file has it."""
+    if not layout.moves:
+        return frame
+    image = np.zeros(next(iter(layout.shapes.values())), frame.dtype)
+    for move in layout.moves:
+        image[move.source.slices] = frame[move.target.slices]
+    return image
 
 
 def _primary_cards(camera: FileCamera, exposure: Exposure, path: Path) -> Cards:

@@ -12,8 +12,8 @@ from isrcore.cli.terminal import make_console, make_table
 from isrcore.registry import Registry
 
 _ABOUT = """List the cameras of the installed plugins and of camera files; with a name, the detectors of that
-camera and their amplifiers: where each one's pixels are (FITS sections of the assembled image and of the raw frame), gain,
-read noise and saturation as the camera's table has them."""
+camera and their amplifiers: where each one's pixels are (FITS sections of the assembled image and of the raw
+frame), gain, read noise and saturation as the camera's table has them."""
 
 _EXAMPLE = """example:
   isr cameras

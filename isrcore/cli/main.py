@@ -87,7 +87,7 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
             "--camera",
             dest="read_as",
             metavar="NAME",
-            help="read raw files as those of this camera: its name ('isr cameras') or a camera file, NAME.toml",
+            help="read raw files as those of this camera: a name ('isr cameras') or a camera file, NAME.toml",
         )
     group = parser.add_argument_group("messages")
     with suppress(argparse.ArgumentError):
