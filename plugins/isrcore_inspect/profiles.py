@@ -24,7 +24,7 @@ _MOST_ROWS = 2048
 SIGNIFICANT = 5.0
 
 # Levels wander a little from column to column also where nothing happens; in units of the pixel noise.
-_WANDER = 0.05
+WANDER = 0.05
 
 # Columns that a level is compared with.
 _MEMORY = 8
@@ -94,7 +94,7 @@ class Run:
 
     def is_below(self, other: Run) -> bool:
         """Whether the level is lower beyond doubt."""
-        error = math.hypot(self.error, other.error) + _WANDER * self.noise
+        error = math.hypot(self.error, other.error) + WANDER * self.noise
         return other.level - self.level > SIGNIFICANT * error
 
 
@@ -105,7 +105,7 @@ def find_runs(profile: Profile) -> list[Run]:
         first = max(start, x - _MEMORY)
         before = profile.level[first:x]
         error = math.hypot(profile.error[x], profile.error[first:x].mean() / math.sqrt(len(before)))
-        error = math.hypot(error, _WANDER * min(profile.noise[x], profile.noise[x - 1]))
+        error = math.hypot(error, WANDER * min(profile.noise[x], profile.noise[x - 1]))
         if abs(profile.level[x] - before.mean()) > SIGNIFICANT * error:
             cuts.append(x)
             start = x

@@ -9,7 +9,7 @@ from itertools import pairwise
 import attrs
 import numpy as np
 
-from isrcore_inspect.profiles import SIGNIFICANT, Profile, Run, find_runs, merged, run_of
+from isrcore_inspect.profiles import SIGNIFICANT, WANDER, Profile, Run, find_runs, merged, run_of
 
 # Fewer columns of one level are an edge, or bad columns.
 _LEAST = 3
@@ -22,6 +22,9 @@ _NEAR = 16
 
 # A column with less than this part of the light next to it is partly lit.
 _PARTLY = 0.93
+
+# Gains, and so noises in adu, of amplifiers differ less than by this factor.
+_NOISY = 2.0
 
 # Numbers of amplifiers that share a row, most first.
 _AMPLIFIERS = (16, 8, 4, 3, 2)
@@ -67,9 +70,12 @@ def analyse(light: Profile, dark: Profile | None) -> Axis:
     """
     size = len(light)
     response = light if dark is None else light.minus(dark)
-    groups = [pair for pair in _quiet(light) if _is_dark(response, pair, _quiet(light))]
-    # Faint even light has hardly more noise than none: then only the level tells.
-    groups = groups or _lowest(find_runs(response), size)
+    quiet = _completed(_quiet(light), response)
+    groups = [pair for pair in quiet if _is_dark(response, pair, quiet)]
+    # Faint light has hardly more noise than none, and amplifiers differ: then the level tells.
+    lowest = _lowest(find_runs(response), size)
+    groups += [pair for pair in lowest if not groups or _is_likely(pair, groups, light)]
+    groups = _completed(_joined(groups), response)
     lit, scraps = _lit(_widened(groups, response), size)
     strips = [strip for pair in groups for strip in _split(light, dark, *pair)]
     bare = _without(groups, merged(strips))
@@ -95,6 +101,48 @@ def _quiet(light: Profile) -> list[tuple[int, int]]:
     cuts = np.flatnonzero(np.diff(fitting, prepend=False, append=False))
     pairs = [(int(start), int(stop)) for start, stop in zip(cuts[::2], cuts[1::2], strict=True)]
     return [pair for pair in pairs if _LEAST <= pair[1] - pair[0] <= _MOST * len(noise)]
+
+
+def _completed(pairs: Sequence[tuple[int, int]], response: Profile) -> list[tuple[int, int]]:
+    """Ranges with columns beside them of the same level: that of few pixels' noise is not well known."""
+    found = []
+    for start, stop in pairs:
+        while start > 0 and _is_alike(response, start - 1, slice(start, min(start + 4, stop))):
+            start -= 1
+        while stop < len(response) and _is_alike(response, stop, slice(max(stop - 4, start), stop)):
+            stop += 1
+        found.append((start, stop))
+    return _joined(found)
+
+
+def _is_alike(profile: Profile, x: int, near: slice) -> bool:
+    """Whether a column has the level of some others."""
+    error = math.hypot(profile.error[x], float(np.mean(profile.error[near])) / 2)
+    error = math.hypot(error, WANDER * profile.noise[x])
+    # Light, even if it is faint, is noisier than what gets none.
+    is_noisy = profile.noise[x] > _NOISY * float(np.median(profile.noise[near]))
+    return abs(profile.level[x] - float(np.mean(profile.level[near]))) < SIGNIFICANT * error and not is_noisy
+
+
+def _is_likely(pair: tuple[int, int], groups: Sequence[tuple[int, int]], light: Profile) -> bool:
+    """Whether a range is where overscans are, at an edge, in the middle or beside others, and about as quiet."""
+    floor = min(float(np.median(light.noise[a:b])) for a, b in groups)
+    size = len(light)
+    bounds = {0, size, *(x for group in groups for x in group)}
+    is_near = any(abs(x - y) <= _LEAST for x in pair for y in bounds)
+    is_central = pair[0] - _LEAST <= size // 2 <= pair[1] + _LEAST
+    return (is_near or is_central) and float(np.median(light.noise[slice(*pair)])) < _NOISY * floor
+
+
+def _joined(ranges: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Ranges that touch or overlap as one."""
+    found: list[tuple[int, int]] = []
+    for start, stop in sorted(ranges):
+        if found and start <= found[-1][1]:
+            found[-1] = found[-1][0], max(stop, found[-1][1])
+        else:
+            found.append((start, stop))
+    return found
 
 
 def _is_dark(response: Profile, pair: tuple[int, int], others: Sequence[tuple[int, int]]) -> bool:
