@@ -95,11 +95,15 @@ class Registry:
             except Exception as fault:
                 failures[point.name] = f"{type(fault).__name__}: {fault}"
         installed = cls(plugins, versions, failures)
-        paths = find_camera_files(folder) if folder is not None or found is None else []
-        return installed._with_folder(paths)
+        return installed.with_camera_folder(folder) if folder is not None or found is None else installed
 
-    def _with_folder(self, paths: Iterable[Path]) -> Registry:
-        """These plugins and those camera files that can be used; the others are set aside, and told of."""
+    def with_camera_folder(self, folder: Path | None = None) -> Registry:
+        """These plugins and the camera files of a folder (default: `camera_folder`) that can be used.
+
+        Others are set aside, and told of by `plugins`: those that are wrong, that have the camera of a
+        package, and all that describe the same one.
+        """
+        paths = find_camera_files(folder)
         read, failures, shadows = [], dict(self._failures), dict(self._shadows)
         for path in paths:
             try:

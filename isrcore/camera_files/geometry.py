@@ -11,7 +11,7 @@ from astropy.io.fits import Header
 
 from isrcore.camera import EMPTY, Amplifier, CameraError, Detector
 from isrcore.camera_files.cards import CardValue, HeaderFault, is_card, parse_card
-from isrcore.camera_files.layouts import PARTS, Layout, lay_apart, lay_side_by_side
+from isrcore.camera_files.layouts import PARTS, Layout, Move, lay_apart, lay_side_by_side
 from isrcore.camera_files.tables import Table
 from isrcore.geometry import Box, GeometryError, Section
 
@@ -92,11 +92,20 @@ class DetectorTable:
             raise HeaderFault("\n".join(faults))
         seen = self._complete_raw_boxes(found, sight)
         self._place_boxes(found, sight)
-        raw_shape, moves, shapes = lay_side_by_side(found) if self.hdus else lay_apart(found, seen)
+        raw_shape, moves, shapes = self._lay(found, seen)
         amplifiers = tuple(_amplifier(name, values) for name, values in found.items())
         shape = self.values.get("shape", _extent(amp.box for amp in amplifiers))
         own = {key: value for key, value in self.values.items() if key not in ("shape", "raw_shape")}
         return Layout(Detector(amplifiers=amplifiers, shape=shape, raw_shape=raw_shape, **own), moves, shapes)
+
+    def _lay(
+        self, found: dict[str, dict[str, Any]], seen: tuple[int, int]
+    ) -> tuple[tuple[int, int], tuple[Move, ...], dict[str, tuple[int, int]]]:
+        """The raw frame made of the images in the file; as it is where raw sections are told."""
+        if self.hdus:
+            return lay_side_by_side(found)
+        is_told = any("raw_box" in amp.values for amp in self.amplifiers)
+        return (seen, (), {}) if is_told else lay_apart(found, seen)
 
     def _complete_raw_boxes(self, found: dict[str, dict[str, Any]], sight: Sight | None) -> tuple[int, int]:
         """Find out what each amplifier wrote; the shape of the image in the file."""

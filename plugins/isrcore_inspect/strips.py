@@ -125,7 +125,7 @@ def _is_alike(profile: Profile, x: int, near: slice) -> bool:
 
 
 def _is_likely(pair: tuple[int, int], groups: Sequence[tuple[int, int]], light: Profile) -> bool:
-    """Whether a range is where overscans are, at an edge, in the middle or beside others, and about as quiet."""
+    """Whether a range is where overscans are: at an edge, in the middle or beside others, and as quiet."""
     floor = min(float(np.median(light.noise[a:b])) for a, b in groups)
     size = len(light)
     bounds = {0, size, *(x for group in groups for x in group)}

@@ -60,7 +60,9 @@ def test_a_header_that_calls_unlit_columns_data_is_found_out(layout, rng, wrong)
 
 
 def test_a_seam_is_where_the_gain_changes():
-    layout = Layout((("data", 0), ("data", 1), ("over", 0), ("over", 1)), 60, 50, 8, 0, (300, 340), (1.0, 1.5))
+    layout = Layout(
+        (("data", 0), ("data", 1), ("over", 0), ("over", 1)), 60, 50, 8, 0, (300, 340), (1.0, 1.5)
+    )
     found = found_in(layout, np.random.default_rng(1), 3000)
     assert [amp.data.to_section() for amp in found.amplifiers] == ["[1:60,1:50]", "[61:120,1:50]"]
     assert [amp.serial.to_section() for amp in found.amplifiers] == ["[121:128,1:50]", "[129:136,1:50]"]
