@@ -207,6 +207,7 @@ def _amplifier(name: str, values: Mapping[str, Any]) -> Amplifier:
 
 def parse_detector(table: Table, hdus: Mapping[str, Any], binning: CardValue | None) -> DetectorTable:
     """A detector from its merged table and the HDUs that the file names."""
+    table.knows(*_DETECTOR, *_PAIRS)
     name = table.take("name", str, ...) or "?"
     values: dict[str, Any] = {"name": name, "id": table.take("id", int, 0)}
     values |= {key: table.take(key, kind) for key, kind in _DETECTOR.items() if key in table}
@@ -238,6 +239,7 @@ def _pair(table: Table, key: str) -> tuple[Any, ...]:
 
 def _parse_amplifier(table: Table, name: str) -> AmplifierTable:
     """An amplifier from its table."""
+    table.knows(*SECTIONS, *LEVELS, *_OTHERS, "linearity_coeffs")
     values: dict[str, Any] = {}
     for key in (*SECTIONS, *LEVELS):
         if key in table:

@@ -29,6 +29,10 @@ class Table:
         """A key with the place of its table in front."""
         return f"{self.place}.{key}" if self.place else key
 
+    def knows(self, *keys: str) -> None:
+        """Say that keys may be there, asked for or not."""
+        self._asked.update(keys)
+
     def complain(self, key: str, what: str) -> None:
         """Add a problem of a key."""
         self.problems.append(f"{self.named(key)}: {what}")

@@ -122,6 +122,7 @@ def _degrees(name: str, card: CardValue, header: Header) -> float:
 
 def parse_visit(table: Table, kinds: list[Table]) -> VisitTable:
     """The tables ``raw.visit`` and ``raw.observation_types``."""
+    table.knows("exposure_id", *NUMBERS, *ANGLES, *TEXTS, "date")
     cards = {
         name: parse_card(table.table(name), numbers=name in NUMBERS, texts=name in TEXTS)
         for name in ("exposure_id", *NUMBERS, *ANGLES, *TEXTS)
