@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
+import isrcore_simulate
 import isrcore_standard
 from isrcore import CameraError, RawError, Registry, load_camera_file
 from tests.camera_texts import camera_file
@@ -125,6 +126,10 @@ def test_what_only_files_know_is_unknown_without_one(tmp_path, isr):
     status, out, _ = isr("cameras", "mosaic", "--camera", path, registry=REGISTRY)
     assert status == 0
     assert "by header" in out
+    simulating = Registry({"standard": isrcore_standard, "simulate": isrcore_simulate})
+    status, _, told = isr("simulate", tmp_path / "sim", "--camera", path, registry=simulating)
+    assert status == 2
+    assert "only raw files tell sections or levels of ccd[left], ccd[right]" in told
 
 
 def test_missing_extensions_and_cards_are_named(tmp_path):

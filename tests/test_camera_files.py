@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +85,22 @@ def test_a_camera_file_takes_frames_from_biases_to_products(isr, night):
     for half in (product.image[:, :40], product.image[:, 40:]):
         assert abs(half.mean() - 500) < 1
     assert isr("replay", night / "out" / "s_ccd.fits")[0] == 0
+
+
+@pytest.mark.skipif(not entry_points(group="isrcore"), reason="other processes find installed plugins only")
+def test_other_processes_read_as_the_file_says_and_repositories_too(isr, night):
+    write(night / "s2.fits", frame(500, 21), OBSNUM=22)
+    words = ["-c", "doBias=false", "-c", "doFlat=false", "-j", 2]
+    frames = sorted(night.glob("s*.fits"))
+    status, _, told = isr(
+        "run", *frames, "-o", night / "out", "--camera", night / "mycam.toml", *words, registry=None
+    )
+    assert status == 0, told
+    assert isr("init", night / "repo", "--camera", night / "mycam.toml", registry=None)[0] == 0
+    assert isr("ingest", night / "repo", *frames, registry=None)[0] == 0
+    status, out, told = isr("run", night / "repo", *words, registry=None)
+    assert status == 0, told
+    assert "2 ok" in out
 
 
 def test_products_and_masters_name_the_camera_file_and_replay_says_that_it_changed(isr, night):

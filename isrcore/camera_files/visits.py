@@ -140,8 +140,7 @@ def _parse_date(table: Table) -> DateValue:
     is_mjd = table.take("mjd", bool, False)
     if moment not in MOMENTS:
         table.complain("moment", f"is {moment!r}, it must be one of {', '.join(MOMENTS)}")
-    others = {key: value for key, value in table.values.items() if key not in ("clock", "moment", "mjd")}
-    return DateValue(parse_card(Table(others, table.place, table.problems)), clock, moment, is_mjd)
+    return DateValue(parse_card(table), clock, moment, is_mjd)
 
 
 def _parse_kind(table: Table) -> tuple[str, tuple[Condition, ...]]:
