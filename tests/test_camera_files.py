@@ -134,10 +134,14 @@ def test_a_repository_keeps_a_copy_and_goes_on_working(isr, night):
     assert "1 skipped" in isr(*words)[1]
     copy = repository / "camera" / "mycam.toml"
     copy.write_text(TWO.replace("read_noise = 4.0", "read_noise = 5.0"))
-    # The masters are made of another camera file now, too.
     status, out, told = isr(*words)
     assert status == 0, told
     assert "1 ok" in out
+    # The masters were made with another camera file, too.
+    status, _, told = isr("calibrate", "bias", repository)
+    assert status == 1
+    assert "masters of other frames or settings are there" in told
+    assert isr("calibrate", "bias", repository, "--overwrite")[0] == 0
     status, _, told = isr("list", repository, "--camera", camera_file(night, TWO))
     assert status == 2
     assert "has its camera in" in told

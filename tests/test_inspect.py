@@ -121,6 +121,13 @@ def test_the_output_is_never_overwritten_and_bad_files_are_named(isr, tmp_path):
     assert "inspect files of one read-out mode together" in told
 
 
+def test_texts_of_headers_are_quoted(isr, tmp_path):
+    frames = night(tmp_path, INSTRUME='a "b" \\c', OBJECT='12" arc')
+    text, _ = proposal_of(isr, *frames)
+    (condition,) = load_camera_file(CameraFile(Path("p.toml"), text)).recognise
+    assert condition.values == ('a "b" \\c',)
+
+
 @st.composite
 def any_image(draw: st.DrawFn) -> Any:
     """Images of any kind of numbers and shape, with steps, spikes, NaN or nothing at all in them."""

@@ -70,7 +70,7 @@ def analyse(light: Profile, dark: Profile | None) -> Axis:
     """
     size = len(light)
     response = light if dark is None else light.minus(dark)
-    quiet = _completed(_quiet(light), response)
+    quiet = _quiet(light)
     groups = [pair for pair in quiet if _is_dark(response, pair, quiet)]
     # Faint light has hardly more noise than none, and amplifiers differ: then the level tells.
     lowest = _lowest(find_runs(response), size)
