@@ -7,6 +7,7 @@ from isrcore import focal_plane, statistics, stepspecs
 from isrcore.brighter_fatter import BrighterFatterError, BrighterFatterKernel
 from isrcore.calibrations import CalibrationChoice, CalibrationError, Calibrations
 from isrcore.camera import Amplifier, Camera, CameraError, Detector, Filter
+from isrcore.camera_files import CameraFile, FileCamera, camera_folder, load_camera_file
 from isrcore.cmdline_task import CmdLineTask
 from isrcore.config import Config, ConfigError, field, section, subconfig
 from isrcore.crosstalk import Crosstalk, CrosstalkError, CrosstalkMatrix
@@ -101,6 +102,7 @@ __all__ = [
     "Calibrations",
     "Camera",
     "CameraError",
+    "CameraFile",
     "CmdLineTask",
     "Config",
     "ConfigError",
@@ -117,6 +119,7 @@ __all__ = [
     "Detector",
     "Divide",
     "Exposure",
+    "FileCamera",
     "Filter",
     "FitsError",
     "FlagAbove",
@@ -193,6 +196,7 @@ __all__ = [
     "ZeroPoint",
     "apply_op",
     "bin_image",
+    "camera_folder",
     "check_writable",
     "default_config",
     "detector_keys",
@@ -204,6 +208,7 @@ __all__ = [
     "focal_plane",
     "hookimpl",
     "isr_config",
+    "load_camera_file",
     "make_catalog",
     "make_thumbnail",
     "map_bands",

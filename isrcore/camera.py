@@ -153,8 +153,9 @@ class Detector:
             yield f"amplifier names repeat: {self.amplifier_names}"
         if not are_disjoint(amp.box for amp in self.amplifiers):
             yield "amplifiers overlap in the assembled detector"
-        if not are_disjoint(amp.raw_data_box for amp in self.amplifiers):
-            yield "amplifiers share raw data pixels"
+        if not are_disjoint(amp.raw_box for amp in self.amplifiers):
+            # What holds for all that an amplifier wrote would be applied to another's pixels too.
+            yield "raw sections of amplifiers overlap"
 
 
 @attrs.frozen
@@ -240,9 +241,15 @@ class Camera:
         """
         table = tomllib.loads(source.read_text())
         shared = table.get("detector", {})
+        detectors = (_read_detector(merge_tables(shared, own)) for own in table["detectors"])
+        return cls.from_table(table, tuple(detectors))
+
+    @classmethod
+    def from_table(cls, table: Mapping[str, Any], detectors: tuple[Detector, ...]) -> Camera:
+        """A camera of these detectors, all else from the top level of its table."""
         return cls(
             table["name"],
-            tuple(_read_detector(_merge(shared, own)) for own in table["detectors"]),
+            detectors,
             table.get("description", ""),
             tuple(_read_filter(own) for own in table.get("filters", ())),
             tuple(table.get("field_to_mm", ())),
@@ -254,12 +261,12 @@ class Camera:
         return format_camera(self)
 
 
-def _merge(shared: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+def merge_tables(shared: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
     """Nested tables merged, ``own`` winning."""
     merged = dict(shared)
     for key, value in own.items():
         nested = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
-        merged[key] = _merge(merged[key], value) if nested else value
+        merged[key] = merge_tables(merged[key], value) if nested else value
     return merged
 
 

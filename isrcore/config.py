@@ -411,13 +411,19 @@ class Config:
             document = Document.read(Path(path))
         except (OSError, ValueError) as fault:
             raise ConfigError(f"config file '{path}' cannot be read: {fault}") from fault
-        trial = copy.deepcopy(self)
-        found = list(trial._load(document.table, "", document))
-        if found:
-            raise ConfigError(_report(f"config file '{path}'", found))
-        list(self._load(document.table, "", document))
+        self.load_document(document, f"config file '{path}'")
 
-    def _load(self, table: Mapping[str, Any], prefix: str, document: Document) -> Iterator[str]:
+    def load_document(self, document: Document, what: str, layer: str = "file") -> None:
+        """Set what a document says, as `load` does; ``what`` names it in the `ConfigError`."""
+        trial = copy.deepcopy(self)
+        found = list(trial._load(document.table, "", document, layer))
+        if found:
+            raise ConfigError(_report(what, found))
+        list(self._load(document.table, "", document, layer))
+
+    def _load(
+        self, table: Mapping[str, Any], prefix: str, document: Document, layer: str = "file"
+    ) -> Iterator[str]:
         """Set the values of a table as far as they are right; yields what is wrong with the others."""
         # The implementation first: it decides which other keys exist.
         for key in sorted(table, key=lambda key: key != IMPLEMENTATION):
@@ -425,10 +431,10 @@ class Config:
             try:
                 node, leaf = self._locate(name)
                 if isinstance(value, dict) and isinstance(node._read(leaf), Config | ConfigSection):
-                    yield from self._load(value, name + ".", document)
+                    yield from self._load(value, name + ".", document, layer)
                     continue
                 value = None if is_spelled_none(node._kind(leaf), value) else value
-                node._assign(leaf, Change(value, "file", document.place(name)))
+                node._assign(leaf, Change(value, layer, document.place(name)))
             except ConfigError as fault:
                 place = document.place(name)
                 yield str(fault) if place in str(fault) else f"{place}: {fault}"

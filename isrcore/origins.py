@@ -23,6 +23,8 @@ FINGERPRINT = "fingerprint"
 
 #: The entry with the command line, without files, that makes a product of several raw files again.
 COMMAND = "command"
+#: The kind of input that a camera file is.
+CAMERA = "camera"
 
 _NUMBERED = re.compile(r"input(?: \d+)?")
 _SHA256 = re.compile(r"[0-9a-f]{64}")

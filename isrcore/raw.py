@@ -165,7 +165,7 @@ class RawSource:
         if not extension.shape:
             raise RawError(f"{where}: holds no image; choose another extension")
         if not self.has_pixels:
-            return np.broadcast_to(_raw_type(extension.header)(0), extension.shape)
+            return np.broadcast_to(raw_type(extension.header)(0), extension.shape)
         try:
             array = self._read_array(extension.index)
         except Exception as fault:  # the decoders raise many kinds, none of them documented
@@ -419,7 +419,7 @@ def _warn_if_incomplete(file: Path, extensions: tuple[Extension, ...]) -> None:
         _log.warning("%s has %d extensions, its header says NEXTEND = %d", file, present, promised)
 
 
-def _raw_type(header: Header) -> type[np.uint16 | np.float32]:
+def raw_type(header: Header) -> type[np.uint16 | np.float32]:
     """What the pixels of an image become: unsigned integers, or floats where the file scales them."""
     bits = header.get("BITPIX", 16)
     is_unscaled = header.get("BSCALE", 1) == 1 and header.get("BZERO", 0) in (0, 2 ** abs(bits - 1))

@@ -9,11 +9,12 @@ from __future__ import annotations
 import io
 import math
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import chain
 from pathlib import Path
 from typing import IO, Any
 
+import attrs
 import numpy as np
 from astropy.io import fits
 from astropy.io.fits import Header
@@ -25,6 +26,7 @@ from isrcore.camera import Detector
 from isrcore.exposure import Exposure, VisitInfo
 from isrcore.fits import FitsError, check_writable
 from isrcore.fits_cards import exact_card
+from isrcore.image import Pixels
 
 #: The value of a card, or value and comment, by keyword.
 Cards = Mapping[str, Any]
@@ -54,32 +56,91 @@ def write_sections(
     one after the other and let go. Images are compressed without loss when the name ends in ``.fz``. A
     file of that name is replaced (`Registry.write_raw` refuses that); on `FitsError` it is untouched.
     """
-    target = Path(path)
-    check_writable(target, overwrite=True)
     left = iter(exposures)
     first = next(left, None)
-    if first is None:
-        raise FitsError(f"cannot write raw file {str(target)!r}: there is no exposure to write")
+    head = {} if first is None else primary(first)
+    rest = left if first is None else chain([first], left)
+    images = (
+        RawImage(raw_pixels(one), one.detector.name, None, head, (extension or wcs_cards)(one))
+        for one in rest
+    )
+    write_images(path, images)
+
+
+@attrs.frozen(eq=False)
+class RawImage:
+    """An image of a raw file: its pixels, EXTNAME, and the number of its HDU, None for the next one.
+
+    ``primary`` are cards of the primary header, of which those of the first image count; ``cards`` are its
+    own.
+    """
+
+    pixels: Pixels
+    name: str
+    number: int | None
+    primary: Cards
+    cards: Cards
+
+
+def raw_pixels(exposure: Exposure) -> Pixels:
+    """The pixels of a raw exposure. Raises ValueError for others."""
+    if not exposure.pixels.is_raw:
+        raise ValueError(f"{exposure.label} is not raw: its pixels are {exposure.image.dtype}")
+    return exposure.image
+
+
+def write_images(path: str | Path, images: Iterable[RawImage]) -> None:
+    """Write images one after the other, each in the HDU of its number, else the next; see `write_sections`.
+
+    Numbers rise; HDUs between them are empty. Number 0 is the primary HDU, or if images are
+    compressed the next one.
+    """
+    target = Path(path)
+    check_writable(target, overwrite=True)
+    left = iter(images)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", AstropyWarning)
         try:
+            first = next(left, None)
+            if first is None:
+                raise ValueError("there is no exposure to write")
             with replacing(target) as stream:
-                head, number = _header(primary(first)), 0
-                _write_primary(stream, head, number)
-                for exposure in chain([first], left):
-                    hdu = _image_hdu(exposure, extension or wcs_cards, target.suffix == ".fz")
-                    stream.write(_bytes_of(fits.PrimaryHDU(), hdu)[_BLOCK:])
-                    number += 1
-                # How many there are is known now, and the block has room for the number.
-                stream.seek(0)
-                _write_primary(stream, head, number)
+                _write_all(stream, first, left, target.suffix == ".fz")
         except (OSError, ValueError, fits.VerifyError) as fault:
             raise FitsError(
                 f"cannot write raw file {str(target)!r}: {fault}\n  nothing was left behind"
             ) from fault
 
 
-def _header(cards: Cards) -> Header:
+def _write_all(stream: IO[bytes], first: RawImage, left: Iterator[RawImage], compress: bool) -> None:
+    """Write the primary HDU and all images."""
+    head, count = header_of_cards(first.primary), 0
+    images: Iterator[RawImage] = chain([first], left)
+    alone = None
+    if first.number == 0 and compress:
+        # As compressors do it: the primary HDU holds no compressed image.
+        images = chain([attrs.evolve(first, number=None)], left)
+    elif first.number == 0:
+        alone = first
+        head.extend(header_of_cards(first.cards), update=True)
+        next(images)
+    _write_primary(stream, head, count, alone)
+    for image in images:
+        number = count + 1 if image.number is None else image.number
+        if number <= count:
+            raise ValueError(f"HDU {number} comes after HDU {count}; HDUs are written in their order")
+        while count + 1 < number:
+            stream.write(_bytes_of(fits.PrimaryHDU(), fits.ImageHDU())[_BLOCK:])
+            count += 1
+        stream.write(_bytes_of(fits.PrimaryHDU(), _image_hdu(image, compress))[_BLOCK:])
+        count += 1
+    # How many there are is known now, and the block has room for the number.
+    if count:
+        stream.seek(0)
+        _write_primary(stream, head, count, alone)
+
+
+def header_of_cards(cards: Cards) -> Header:
     """A header with these cards, numbers in full; what FITS has no number for is left out."""
     header = Header()
     for keyword, told in cards.items():
@@ -90,12 +151,13 @@ def _header(cards: Cards) -> Header:
     return header
 
 
-def _write_primary(stream: IO[bytes], header: Header, number: int) -> None:
-    """The primary HDU, without pixels."""
+def _write_primary(stream: IO[bytes], header: Header, number: int, image: RawImage | None) -> None:
+    """The primary HDU, with the pixels of an image if it has one."""
     first = Header([("NEXTEND", number, "Number of extensions")])
     first.extend(header)
+    hdu = fits.PrimaryHDU(None if image is None else image.pixels, header=first)
     # An extension after it, which is not written, makes astropy announce extensions.
-    stream.write(_bytes_of(fits.PrimaryHDU(header=first), fits.ImageHDU())[:-_BLOCK])
+    stream.write(_bytes_of(hdu, fits.ImageHDU())[:-_BLOCK])
 
 
 def _bytes_of(*hdus: Any) -> memoryview:
@@ -115,15 +177,14 @@ def _bytes_of(*hdus: Any) -> memoryview:
     return signed.getbuffer()
 
 
-def _image_hdu(exposure: Exposure, cards: CardsOf, compress: bool) -> Any:
-    """The extension of an exposure. Raises ValueError for pixels that are not raw."""
-    if not exposure.pixels.is_raw:
-        raise ValueError(f"{exposure.label} is not raw: its pixels are {exposure.image.dtype}")
-    header = _header({"EXTNAME": exposure.detector.name, **cards(exposure)})
+def _image_hdu(image: RawImage, compress: bool) -> Any:
+    """The extension of an image."""
+    header = header_of_cards({**({"EXTNAME": image.name} if image.name else {}), **image.cards})
     if not compress:
-        return fits.ImageHDU(exposure.image, header)
-    tile = (min(_TILE_ROWS, exposure.shape[0]), exposure.shape[1])
-    return fits.CompImageHDU(exposure.image, header, compression_type="RICE_1", tile_shape=tile)
+        return fits.ImageHDU(image.pixels, header)
+    rows, columns = image.pixels.shape
+    tile = (min(_TILE_ROWS, rows), columns)
+    return fits.CompImageHDU(image.pixels, header, compression_type="RICE_1", tile_shape=tile)
 
 
 def visit_cards(visit: VisitInfo) -> Cards:

@@ -14,7 +14,8 @@ import attrs
 import pluggy
 
 from isrcore import hookspecs
-from isrcore.camera import Camera
+from isrcore.camera import Camera, CameraError
+from isrcore.camera_files import CameraFile, FileCamera, find_camera_files, is_camera_file, load_camera_file
 from isrcore.exposure import Exposure
 from isrcore.fits import check_writable
 from isrcore.raw import RawSource
@@ -32,17 +33,22 @@ class RegistryError(RuntimeError):
 
 @attrs.frozen
 class PluginInfo:
-    """One plugin: name, distribution version, hooks it implements, and why it failed to load, if it did."""
+    """One plugin: name, distribution version, hooks it implements, and why it failed to load, if it did.
+
+    The version of a camera file is its SHA-256, shortened; ``shadow`` says what is used instead of one that
+    is set aside.
+    """
 
     name: str
     version: str = ""
     hooks: tuple[str, ...] = ()
     failure: str = ""
+    shadow: str = ""
 
     @property
     def is_loaded(self) -> bool:
-        """Whether the plugin could be imported."""
-        return not self.failure
+        """Whether the plugin is at work."""
+        return not (self.failure or self.shadow)
 
 
 class Registry:
@@ -57,6 +63,8 @@ class Registry:
         plugins: Mapping[str, Any],
         versions: Mapping[str, str] | None = None,
         failures: Mapping[str, str] | None = None,
+        shadows: Mapping[str, str] | None = None,
+        chosen: str = "",
     ) -> None:
         self._manager = pluggy.PluginManager(hookspecs.PROJECT)
         self._manager.add_hookspecs(hookspecs)
@@ -65,14 +73,20 @@ class Registry:
         self._manager.check_pending()
         self._versions = dict(versions or {})
         self._failures = dict(failures or {})
+        self._shadows = dict(shadows or {})
+        self._plugins, self._chosen = dict(plugins), chosen
         self._curated: dict[str, dict[str, Any]] = {}
         problems = sorted(self._problems())
         if problems:
             raise RegistryError("plugins contradict each other\n  " + "\n  ".join(problems))
 
     @classmethod
-    def discover(cls, found: Iterable[EntryPoint] | None = None) -> Registry:
-        """All installed plugins (entry-point group ``isrcore``). One that fails to import is set aside."""
+    def discover(cls, found: Iterable[EntryPoint] | None = None, folder: Path | None = None) -> Registry:
+        """All installed plugins (entry-point group ``isrcore``), and cameras of files in the user's folder.
+
+        A plugin or file that fails to load is set aside. Files are looked for in ``folder``, by default, if
+        entry points are not given either, in `camera_folder`.
+        """
         plugins, versions, failures = {}, {}, {}
         for point in entry_points(group=hookspecs.PROJECT) if found is None else found:
             versions[point.name] = point.dist.version if point.dist else ""
@@ -80,12 +94,103 @@ class Registry:
                 plugins[point.name] = point.load()
             except Exception as fault:
                 failures[point.name] = f"{type(fault).__name__}: {fault}"
-        return cls(plugins, versions, failures)
+        installed = cls(plugins, versions, failures)
+        return installed.with_camera_folder(folder) if folder is not None or found is None else installed
 
-    def _results(self, hook: str, **arguments: Any) -> Iterator[tuple[str, Any]]:
-        """What each plugin answers, with its name, in order of names."""
+    def with_camera_folder(self, folder: Path | None = None) -> Registry:
+        """These plugins and the camera files of a folder (default: `camera_folder`) that can be used.
+
+        Others are set aside, and told of by `plugins`: those that are wrong, that have the camera of a
+        package, and all that describe the same one.
+        """
+        paths = find_camera_files(folder)
+        read, failures, shadows = [], dict(self._failures), dict(self._shadows)
+        for path in paths:
+            try:
+                read.append(load_camera_file(path))
+            except CameraError as fault:
+                failures[f"file:{path.name}"] = str(fault)
+        names = [one.camera.name for one in read]
+        for one in read:
+            name = one.camera.name
+            if name in self.cameras:
+                shadows[one.file.plugin] = f"camera {name!r} comes from plugin {self.camera_owners[name]!r}"
+            elif names.count(name) > 1:
+                failures[one.file.plugin] = f"another file of the folder describes camera {name!r} too"
+        good = [one for one in read if one.file.plugin not in failures and one.file.plugin not in shadows]
+        return self._with_files(good, failures, shadows) if read or failures != self._failures else self
+
+    def _with_files(
+        self,
+        files: Iterable[FileCamera],
+        failures: Mapping[str, str],
+        shadows: Mapping[str, str],
+        chosen: str = "",
+    ) -> Registry:
+        """These plugins, those of files, and none of those that are set aside."""
+        added = {one.file.plugin: one for one in files}
+        told = {name: one.file.version for name, one in added.items()}
+        aside = failures.keys() | shadows.keys()
+        plugins = {**{k: v for k, v in self._plugins.items() if k not in aside}, **added}
+        return Registry(plugins, {**self._versions, **told}, failures, shadows, chosen or self._chosen)
+
+    def with_camera_file(self, file: str | Path | CameraFile) -> Registry:
+        """These plugins and the camera of a file, which alone reads raw files.
+
+        It takes the place of a file of the user's folder that has its name or its camera's. Raises
+        `CameraError` for a file that cannot be used, `RegistryError` when a package describes its camera.
+        """
+        added = load_camera_file(file)
+        name, camera, path = added.file.plugin, added.camera.name, added.file.path
+        owner = self.camera_owners.get(camera, name)
+        if not isinstance(self._plugins.get(owner), FileCamera | None):
+            raise RegistryError(
+                f"camera file {str(path)!r} describes camera {camera!r}, as plugin {owner!r} does; "
+                "give the camera of the file another name"
+            )
+        failures = {key: why for key, why in self._failures.items() if key != name}
+        shadows = {key: why for key, why in self._shadows.items() if key != name}
+        if owner != name:
+            shadows[owner] = f"camera {camera!r} comes from {str(path)!r}"
+        return self._with_files([added], failures, shadows, name)
+
+    def with_camera(self, text: str) -> Registry:
+        """These plugins, of which one reads raw files: that of a camera, or of a camera file (``*.toml``).
+
+        Raises `RegistryError` for a name that no plugin knows, and as `with_camera_file`.
+        """
+        if is_camera_file(text):
+            return self.with_camera_file(text)
+        return self.choosing(self.camera_owners[self.camera(text).name])
+
+    @property
+    def choice(self) -> CameraFile | str:
+        """What raw files are read as: a camera file or the plugin of a camera; empty when none is chosen."""
+        plugin = self._plugins.get(self._chosen)
+        return plugin.file if isinstance(plugin, FileCamera) else self._chosen
+
+    def choosing(self, choice: CameraFile | str) -> Registry:
+        """These plugins with the choice of others, see `choice`."""
+        if isinstance(choice, CameraFile):
+            return self.with_camera_file(choice)
+        return Registry(self._plugins, self._versions, self._failures, self._shadows, choice)
+
+    def file_of(self, camera: str) -> CameraFile | None:
+        """The file that describes a camera; None for a camera of a package."""
+        plugin = self.file_camera(camera)
+        return plugin.file if plugin else None
+
+    def file_camera(self, camera: str) -> FileCamera | None:
+        """The plugin of a camera that a file describes; None for a camera of a package."""
+        plugin = self._plugins.get(self.camera_owners.get(camera, ""))
+        return plugin if isinstance(plugin, FileCamera) else None
+
+    def _results(self, hook: str, only: str = "", /, **arguments: Any) -> Iterator[tuple[str, Any]]:
+        """What each plugin answers, or ``only`` one, with its name, in order of names."""
         caller = getattr(self._manager.hook, hook)
         for implementation in sorted(caller.get_hookimpls(), key=lambda found: str(found.plugin_name)):
+            if only not in ("", implementation.plugin_name):
+                continue
             wanted = {name: arguments[name] for name in implementation.argnames}
             result = implementation.function(**wanted)
             if result is not None:
@@ -98,6 +203,7 @@ class Registry:
             PluginInfo(name, self._versions.get(name, ""), failure=why)
             for name, why in self._failures.items()
         ]
+        infos += [PluginInfo(name, shadow=why) for name, why in self._shadows.items()]
         for name, plugin in self._manager.list_name_plugin():
             callers = self._manager.get_hookcallers(plugin) or []
             hooks = tuple(sorted(caller.name for caller in callers))
@@ -238,13 +344,25 @@ class Registry:
             raise RegistryError(
                 f"{path}: this is a product of isrcore, it is {', '.join(facts)} already; give the raw frame"
             )
-        claims = list(self._results("isr_read_raw", source=source, detectors=detectors))
+        claims = list(self._results("isr_read_raw", self._chosen, source=source, detectors=detectors))
         self._refuse_rivals(path, claims)
         if not claims:
-            hint = self._hint(source) + self._failed()
-            raise RegistryError(f"{path}: no installed camera knows this file{hint}")
+            raise RegistryError(f"{path}: {self._stranger(source)}")
         exposures: Iterator[Exposure] = claims[0][1]
         return exposures
+
+    def _stranger(self, source: RawSource) -> str:
+        """What to say of a file that no plugin claims."""
+        plugin = self._plugins.get(self._chosen)
+        if isinstance(plugin, FileCamera):
+            lines = "\n  ".join(plugin.unlike(source))
+            return f"camera file {str(plugin.file.path)!r} does not recognise this file\n  {lines}"
+        if self._chosen:
+            return f"plugin {self._chosen!r} does not know this file{self._hint(source)}"
+        hint = self._hint(source) + self._failed()
+        return (
+            f"no installed camera knows this file{hint}\n  'isr inspect' proposes a file that describes one"
+        )
 
     def write_raw(
         self,

@@ -89,7 +89,12 @@ def test_an_amplifier_that_contradicts_itself_is_refused(changes: dict[str, obje
 def test_contradictions_between_amplifiers_are_reported_together() -> None:
     with pytest.raises(CameraError) as caught:
         Detector("ccd0", 0, (2, 4), (2, 4), (amp_of(), amp_of(readout_corner="?")))
-    faults = ("'?' is none of", "names repeat", "overlap in the assembled", "share raw data pixels")
+    faults = (
+        "'?' is none of",
+        "names repeat",
+        "overlap in the assembled",
+        "raw sections of amplifiers overlap",
+    )
     assert all(fault in str(caught.value) for fault in faults)
 
 

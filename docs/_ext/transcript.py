@@ -3,6 +3,7 @@
 - ``python`` blocks share one namespace; a ``text`` block right after one is what it printed.
 - ``console`` blocks hold commands (``$ command``, continued lines end in a backslash) and their output.
 - A block that begins with ``# file: NAME`` is written to that file.
+- A ``diff`` block that begins with ``# edit: NAME`` is applied to that file, see `edited`.
 
 ``python docs/_ext/transcript.py PAGE...`` brings the outputs shown by pages up to date.
 """
@@ -21,9 +22,10 @@ from pathlib import Path
 from typing import Any
 
 _BLOCK = re.compile(
-    r"^```(python|toml|console)\n(.*?)^```\n(\n?```text\n.*?^```\n)?", re.MULTILINE | re.DOTALL
+    r"^```(python|toml|console|diff)\n(.*?)^```\n(\n?```text\n.*?^```\n)?", re.MULTILINE | re.DOTALL
 )
 _FILE = re.compile(r"# file: (\S+)\n")
+_EDIT = re.compile(r"# edit: (\S+)\n")
 _COMMAND = re.compile(r"^\$ ((?:.*\\\n)*.*)\n", re.MULTILINE)
 # The one thing that no two runs share: in the tables of `isr run`, the column before the product.
 _SECONDS = re.compile(r"\b\d+\.\d\d(?= +\S+\.fits\b)")
@@ -49,6 +51,9 @@ def _rerun(found: re.Match[str], name: str, namespace: dict[str, Any]) -> str:
         path = Path(target[1])
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(body[target.end() :])
+    elif target := _EDIT.match(body):
+        path = Path(target[1])
+        path.write_text(edited(path.read_text(), body[target.end() :]))
     elif kind == "console":
         return "```console\n" + "".join(_answers(body)) + "```\n" + (shown or "")
     elif kind == "python":
@@ -59,6 +64,21 @@ def _rerun(found: re.Match[str], name: str, namespace: dict[str, Any]) -> str:
             gap = "\n" if shown.startswith("\n") else ""
             shown = f"{gap}```text\n{_timeless(printed.getvalue())}```\n"
     return f"```{kind}\n{body}```\n" + (shown or "")
+
+
+def edited(text: str, edits: str) -> str:
+    """The text with edits: lines that are there once (blank or minus in front) and what to make of them.
+
+    Lines with a minus go, those with a plus come; an empty line ends an edit. Raises RuntimeError.
+    """
+    for edit in re.split(r"\n\s*\n", edits.strip("\n")):
+        lines = edit.split("\n")
+        old = "".join(line[1:] + "\n" for line in lines if not line.startswith("+"))
+        new = "".join(line[1:] + "\n" for line in lines if not line.startswith("-"))
+        if text.count(old) != 1:
+            raise RuntimeError(f"these lines are there {text.count(old)} times:\n{old}")
+        text = text.replace(old, new)
+    return text
 
 
 def _answers(body: str) -> Iterator[str]:

@@ -96,6 +96,8 @@ class Batch:
         problems: list[str] = []
         opened = list(_collect(problems, open_repository, self.registry, arguments.files))
         self.repository = opened[0] if opened else None
+        # A repository knows its camera, also one that a file describes.
+        self.registry = getattr(self.repository, "plugins", self.registry)
         self.files = dict(self._find_calibrations(problems))
         self.wanted = [one for words in arguments.id for one in _collect(problems, Selection.parse, words)]
         self.units = (

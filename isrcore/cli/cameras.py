@@ -11,9 +11,9 @@ from isrcore.cli.faults import EXIT_STATUS, OK
 from isrcore.cli.terminal import make_console, make_table
 from isrcore.registry import Registry
 
-_ABOUT = """List the cameras of the installed plugins; with a name, the detectors of that camera and their
-amplifiers: where each one's pixels are (FITS sections of the assembled image and of the raw frame), gain,
-read noise and saturation as the camera's table has them."""
+_ABOUT = """List the cameras of the installed plugins and of camera files; with a name, the detectors of that
+camera and their amplifiers: where each one's pixels are (FITS sections of the assembled image and of the raw
+frame), gain, read noise and saturation as the camera's table has them."""
 
 _EXAMPLE = """example:
   isr cameras
@@ -82,11 +82,17 @@ def _amplifier_cells(amp: Amplifier) -> tuple[str, ...]:
     """What the table says of an amplifier."""
     overscan = amp.serial_overscan_box if amp.serial_overscan_box.area else amp.parallel_overscan_box
     section = overscan.to_section() if overscan.area else "none"
-    saturation = "unknown" if math.isnan(amp.saturation) else f"{amp.saturation:g}"
-    boxes = str(amp.box.to_section()), str(amp.raw_data_box.to_section()), str(section)
-    return (amp.name, *boxes, f"{amp.gain:g}", f"{amp.read_noise:g}", saturation)
+    boxes = amp.box, amp.raw_data_box
+    sections = (str(box.to_section()) if box.area else "by header" for box in boxes)
+    levels = (_level(level) for level in (amp.gain, amp.read_noise, amp.saturation))
+    return (amp.name, *sections, str(section), *levels)
+
+
+def _level(level: float) -> str:
+    """A level, if it is known without a file."""
+    return "unknown" if math.isnan(level) else f"{level:g}"
 
 
 def _shape(shape: tuple[int, int]) -> str:
     """Rows x columns."""
-    return f"{shape[0]} x {shape[1]}"
+    return f"{shape[0]} x {shape[1]}" if any(shape) else "by header"

@@ -51,7 +51,9 @@ def add_parser(subcommands: Any, registry: Registry) -> None:
         "folder", nargs="?", type=Path, default=Path("isr_demo"), metavar="FOLDER",
         help="a new folder for all files, about 1.5 GB (default: isr_demo)",
     )  # fmt: skip
-    parser.add_argument("--camera", default=_CAMERA, help=f"camera to simulate (default: {_CAMERA})")
+    parser.add_argument(
+        "--camera", default=_CAMERA, help=f"camera to simulate, or a camera file (default: {_CAMERA})"
+    )
     parser.add_argument("--detectors", default=_DETECTORS, metavar="A,B", help=f"(default: {_DETECTORS})")
     parser.add_argument("--seed", type=int, default=1, metavar="N", help="another night for another number")
     parser.set_defaults(function=demo)

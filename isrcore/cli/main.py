@@ -7,6 +7,7 @@ import importlib.metadata
 from collections.abc import Sequence
 from contextlib import suppress
 
+from isrcore.camera_files import is_camera_file, load_camera_file
 from isrcore.cli import cameras, demo, diff, plan, plugins, replay, run, show, why
 from isrcore.cli.faults import EXIT_STATUS, FAILED, FAILURES, INTERRUPTED, OK, REFUSALS, REFUSED
 from isrcore.cli.terminal import logging_to, make_console
@@ -39,8 +40,22 @@ def main(argv: Sequence[str] | None = None, registry: Registry | None = None) ->
         return _complain(fault, REFUSED)
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else OK
-    arguments.registry = plugins_here
+    try:
+        arguments.registry = _choose_camera(plugins_here, arguments)
+    except REFUSALS as fault:
+        return _complain(fault, REFUSED)
     return _execute(arguments)
+
+
+def _choose_camera(registry: Registry, arguments: argparse.Namespace) -> Registry:
+    """The plugins, and the camera that ``--camera`` names or describes; commands get its name."""
+    own = getattr(arguments, "camera", None)
+    if isinstance(own, str) and is_camera_file(own):
+        chosen = registry.with_camera_file(own)
+        arguments.camera = load_camera_file(own).camera.name
+        return chosen
+    read_as = getattr(arguments, "read_as", None)
+    return registry.with_camera(read_as) if read_as else registry
 
 
 def make_parser(registry: Registry) -> argparse.ArgumentParser:
@@ -67,6 +82,13 @@ def make_parser(registry: Registry) -> argparse.ArgumentParser:
 
 def _add_common(parser: argparse.ArgumentParser) -> None:
     """Options that every subcommand has, unless it uses their names itself."""
+    with suppress(argparse.ArgumentError):
+        parser.add_argument(
+            "--camera",
+            dest="read_as",
+            metavar="NAME",
+            help="read raw files as those of this camera: a name ('isr cameras') or a camera file, NAME.toml",
+        )
     group = parser.add_argument_group("messages")
     with suppress(argparse.ArgumentError):
         group.add_argument(

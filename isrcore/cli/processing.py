@@ -14,6 +14,7 @@ from typing import Any
 import attrs
 import numpy as np
 
+from isrcore.camera_files import CameraFile
 from isrcore.cli.calibration_files import CalibrationFiles
 from isrcore.cli.digests import known_sha256
 from isrcore.cli.faults import reason_of
@@ -29,7 +30,7 @@ from isrcore.image import Mask
 from isrcore.isr import IsrTask
 from isrcore.kernels.memory import keep_freed_memory
 from isrcore.kernels.tiled import Tiled
-from isrcore.origins import FINGERPRINT, SETTING, shipped_with
+from isrcore.origins import CAMERA, FINGERPRINT, SETTING, shipped_with
 from isrcore.raw import RawSource
 from isrcore.registry import Registry
 from isrcore.task import Struct
@@ -66,7 +67,7 @@ class Setup:
 
     ``sources`` are raw files whose headers have been read already; ``record`` is the folder or repository for
     the metadata of each unit, a repository also hears of products. With ``keeps_results`` outcomes carry what
-    the task returned.
+    the task returned. ``camera`` is that which raw files are read as, if one is chosen.
     """
 
     configs: Mapping[str, Config]
@@ -79,12 +80,13 @@ class Setup:
     task_class: type[IsrTask] = IsrTask
     record: FolderRepository | DataRepository | None = None
     keeps_results: bool = False
+    camera: CameraFile | str = ""
 
     def make_processor(self) -> Callable[[Job], Outcome]:
         """A processor with the installed plugins, for a process that sends its outcomes to another."""
         for source in self.sources:
             source.keep()
-        process = Processor(self, Registry.discover())
+        process = Processor(self, Registry.discover().choosing(self.camera))
         return lambda job: process(job).sendable()
 
 
@@ -177,6 +179,9 @@ class Processor:
         yield "input sha256", job.digest or known_sha256(job.path)
         if job.identity:
             yield FINGERPRINT, job.identity
+        if file := self.registry.file_of(job.camera):
+            yield CAMERA, str(file.path)
+            yield f"{CAMERA} digest", file.digest
         for kind in (kind for kind in job.kinds if inputs.get(kind) is not None):
             files = self.shelf.files_of(kind, job.detector, job.found)
             yield kind, ", ".join(map(str, files)) or shipped_with(job.camera)

@@ -26,6 +26,7 @@ from isrcore.config import Config
 from isrcore.data_repository import DataRepository
 from isrcore.folder_repository import FolderRepository
 from isrcore.isr import IsrTask
+from isrcore.origins import CAMERA
 from isrcore.plan import PlanError
 from isrcore.registry import Registry
 from isrcore.task import Metadata, TaskError
@@ -222,6 +223,7 @@ class TaskRunner:
             task_class=self.task_class,
             record=self.record,
             keeps_results=self.keeps_results,
+            camera=self.batch.registry.choice,
         )
 
     def _ordered(self) -> list[Outcome]:
@@ -241,7 +243,7 @@ def _prepare_processes(registry: Registry) -> None:
 
     Raises `CommandError` when they would find other plugins than this process has.
     """
-    if registry.plugins != Registry.discover().plugins:
+    if registry.plugins != Registry.discover().choosing(registry.choice).plugins:
         problem = "--jobs needs installed plugins, and this registry was made by hand; leave --jobs out"
         raise CommandError("cannot start", [problem])
     start_server(["isrcore.cli.processing"])
@@ -286,7 +288,9 @@ class _Describer:
         if not self.configs or unit.plan is None:
             return ""
         raw, config = self.digests.of(unit.path), self.configs[unit.camera]
-        return fingerprint(raw, unit.detector, unit.plan, unit.inputs, config, self.registry)
+        file = self.registry.file_of(unit.camera)
+        inputs = {**unit.inputs, **({CAMERA: file.digest} if file else {})}
+        return fingerprint(raw, unit.detector, unit.plan, inputs, config, self.registry)
 
 
 @attrs.frozen

@@ -174,6 +174,8 @@ def calibrate(arguments: argparse.Namespace) -> int:
     repository = arguments.registry.open_repository(arguments.files[0])
     if repository is None or len(arguments.files) > 1:
         return make_calibrations(arguments, expand_paths(arguments.files))
+    # A repository knows its camera, also one that a file describes.
+    arguments.registry = getattr(repository, "plugins", arguments.registry)
     return repositories.make_in(repository, arguments, make_calibrations)
 
 

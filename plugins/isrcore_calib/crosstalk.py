@@ -60,7 +60,7 @@ def _make_one(arguments: argparse.Namespace, stack: Stack) -> Iterator[tuple[str
         (names[i], names[j], float(linear[i, j]), float(errors[i, j]), int(regression.pixels[i, j]))
         for i, j in np.argwhere(known & ~np.eye(len(names), dtype=np.bool_))
     ]
-    told = dict(provenance_of(arguments, stack.detector.name, used))
+    told = dict(provenance_of(arguments, stack.camera, stack.detector.name, used))
     # Last the coefficients: whoever finds them finds the errors too.
     replace(
         path.with_name(f"{path.stem}_errors.ecsv"), _table(rows, {"detector": stack.detector.name, **told})

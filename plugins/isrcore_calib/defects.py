@@ -56,7 +56,7 @@ def _make_one(arguments: argparse.Namespace, reader: InputReader, stack: Stack) 
     mask = np.logical_or.reduce(list(masks.values()))
     used = {one.path: one.digest for one in inputs}
     path = place(arguments.output, arguments.kind, detector.name)
-    told = dict(provenance_of(arguments, detector.name, used)) if path.suffix == ".ecsv" else {}
+    told = dict(provenance_of(arguments, stack.camera, detector.name, used)) if path.suffix == ".ecsv" else {}
     found = Defects(Defects.from_mask(mask).boxes, told, detector.name)
     found.write(path)
     numbers = [str(sum(one.kind == kind for one in inputs)) for kind in ("flat", "dark")]

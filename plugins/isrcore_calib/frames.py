@@ -131,7 +131,7 @@ def _provenance(
 ) -> Iterator[tuple[str, str]]:
     """All that went into a master."""
     used, detector = {one.path: one.digest for one in master.inputs}, master.exposure.detector.name
-    yield from provenance_of(arguments, detector, used)
+    yield from provenance_of(arguments, master.exposure.camera, detector, used)
     together = sorted(reader.stacks) if _is_joint(arguments, reader) else [detector]
     yield COMMAND, shlex.join(_command(arguments, together))
     yield "combine", arguments.combine

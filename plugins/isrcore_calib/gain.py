@@ -53,7 +53,7 @@ def make_gains(arguments: argparse.Namespace, reader: InputReader, folder: Path)
     _check(stacks)
     found = [row for stack in stacks for row in _measure(stack)]
     used = {one.path: one.digest for stack in stacks for one in stack.inputs}
-    content = _table(found, dict(provenance_of(arguments, "", used)))
+    content = _table(found, dict(provenance_of(arguments, stacks[0].camera, "", used)))
     replace(place(arguments.output, arguments.kind, ""), content)
     return [_row(*line) for line in found]
 

@@ -27,9 +27,10 @@ Check = Callable[[argparse.Namespace, str, Iterable[str]], None]
 
 @attrs.define(eq=False)
 class Stack:
-    """The corrected inputs of one detector."""
+    """The corrected inputs of one detector of a camera."""
 
     detector: Detector
+    camera: str
     inputs: list[Input] = attrs.field(factory=list)
 
 
@@ -136,7 +137,7 @@ class InputReader:
             level = remove_sky(planes, SkyOptions(self.arguments.box, self.arguments.source_sigma), str(path))
         # Files of one content are refused: one key stands for one frame.
         frame = self.store.keep(planes, bytes.fromhex(digest))
-        stack = self.stacks.setdefault(name, Stack(exposure.detector))
+        stack = self.stacks.setdefault(name, Stack(exposure.detector, raw.camera))
         stack.inputs.append(Input(str(path), digest, raw.visit, frame, level, told))
 
     def _masters(self, detector: str) -> dict[str, Any]:

@@ -16,13 +16,16 @@ COMMAND = "command"
 
 
 def provenance_of(
-    arguments: argparse.Namespace, detector: str, inputs: Mapping[str, str]
+    arguments: argparse.Namespace, camera: str, detector: str, inputs: Mapping[str, str]
 ) -> Iterator[tuple[str, str]]:
-    """The version, and the masters that corrected the inputs and the inputs themselves, with SHA-256.
+    """The version, a camera file, the masters that corrected the inputs and the inputs, with SHA-256.
 
     ``detector`` is the one it is of, "" for all.
     """
     yield "isrcore", importlib.metadata.version("isrcore")
+    if file := arguments.registry.file_of(camera):
+        yield "camera", str(file.path)
+        yield "camera digest", file.digest
     for kind in KINDS[arguments.kind].masters:
         given = getattr(arguments, kind)
         if given:

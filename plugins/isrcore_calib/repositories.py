@@ -47,7 +47,7 @@ _SLOT = "{detector}"
 # What changes no pixel of a master, or is told in other words.
 _UNTOLD = frozenset(
     {"registry", "messages", "function", "verbose", "traceback", "files", "output", "overwrite", "memory"}
-    | {"threads", "night", "filter", "valid_days", "config_file", "detectors", *MASTERS}
+    | {"read_as", "threads", "night", "filter", "valid_days", "config_file", "detectors", *MASTERS}
 )
 
 
@@ -194,6 +194,7 @@ class _Batch:
             if getattr(arguments, kind)
         }
         used = [text.replace(_SLOT, name) for text in (given | masters).values() for name in self.detectors]
+        file = arguments.registry.file_of(self.repository.camera)
         content = {
             "inputs": [sha256_of(path) for path in self.files],
             "masters": [sha256_of(Path(name)) if Path(name).is_file() else name for name in used],
@@ -202,6 +203,7 @@ class _Batch:
             "config": [sha256_of(Path(file)) for file in arguments.config_file if Path(file).is_file()],
             "options": {key: repr(value) for key, value in vars(arguments).items() if key not in _UNTOLD},
             "version": importlib.metadata.version("isrcore"),
+            **({"camera": file.digest} if file else {}),
         }
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 

@@ -23,7 +23,7 @@ from isrcore_repository.terminal import counting
 OK, FAILED = 0, 1
 
 _INIT = """Make an empty repository for the raw frames, calibrations and products of one camera: a folder of
-FITS files and one registry."""
+FITS files and one registry. A camera file is copied into it; from then on the copy counts."""
 
 _INGEST = """Put raw files into a repository. Only headers are read. Files stay where they are and are linked,
 or copied with --copy. A file that is in the repository already changes nothing; one that differs from the
@@ -74,7 +74,12 @@ def _add(subcommands: Any, name: str, short: str, about: str, function: Any) -> 
 
 def _add_init(subcommands: Any) -> None:
     parser = _add(subcommands, "init", "make an empty repository", _INIT, init)
-    parser.add_argument("--camera", required=True, metavar="NAME", help="camera, see 'isr cameras'")
+    parser.add_argument(
+        "--camera",
+        required=True,
+        metavar="NAME",
+        help="camera, see 'isr cameras', or a camera file, CAMERA.toml",
+    )
 
 
 def _add_ingest(subcommands: Any) -> None:
@@ -101,13 +106,15 @@ def _add_certify(subcommands: Any) -> None:
 
 
 def _open(arguments: argparse.Namespace) -> EmbeddedRepository:
-    return EmbeddedRepository.open(arguments.repository, arguments.registry)
+    repository = EmbeddedRepository.open(arguments.repository, arguments.registry)
+    arguments.registry = repository.plugins
+    return repository
 
 
 def init(arguments: argparse.Namespace) -> int:
     """Make a repository."""
     camera = arguments.registry.camera(arguments.camera).name
-    is_new = make_repository(arguments.repository, camera)
+    is_new = make_repository(arguments.repository, camera, arguments.registry)
     print(f"{arguments.repository} {'is a new' if is_new else 'was already a'} repository of camera {camera}")
     return OK
 

@@ -1,6 +1,7 @@
 """Where things are in a repository's folder; every path says what is in the file.
 
 repository.toml                                    camera and layout
+camera/{name}.toml                                 a camera file, where one describes the camera
 registry.sqlite3                                   the registry: an index, made anew by `isr rebuild`
 raw/{night}/{exposure}.fits                        raw files, linked or copied
 calib/{kind}/{night}_{detector}.fits, .toml        calibrations, and what each is good for
@@ -18,6 +19,8 @@ from urllib.parse import quote, unquote
 
 MARKER = "repository.toml"
 REGISTRY = "registry.sqlite3"
+#: The folder of the camera file and the tables it names.
+CAMERA = "camera"
 RAW, CALIB, PRODUCTS, RECORD = "raw", "calib", "products", "record"
 
 #: Where frames go whose header tells no date.

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from isrcore import FolderRepository, RepositoryError
+from isrcore import FolderRepository, Registry, RepositoryError
 from isrcore_repository import layout
 from isrcore_repository.repository import LAYOUT, EmbeddedRepository
 from isrcore_repository.tables import Tables
 
 
-def make_repository(root: Path, camera: str) -> bool:
+def make_repository(root: Path, camera: str, registry: Registry) -> bool:
     """Make a repository of a camera; False when there is one of that camera already.
 
-    Raises `RepositoryError` for one of another camera, and a folder with something else in it.
+    A camera file is copied into it. Raises `RepositoryError` for a repository of another camera, and for a
+    folder with something else in it.
     """
     if (root / layout.MARKER).exists():
-        there = EmbeddedRepository.open(root).camera
+        there = EmbeddedRepository.open(root, registry).camera
         if there != camera:
             raise RepositoryError(f"{str(root)!r} is a repository of camera {there!r}; choose another folder")
         return False
@@ -30,6 +31,8 @@ def make_repository(root: Path, camera: str) -> bool:
             f"{str(root)!r} is not empty: it holds {others[0]!r}\n"
             "  name a new folder; raw files are ingested from where they are"
         )
+    if plugin := registry.file_camera(camera):
+        plugin.copy_to(root / layout.CAMERA)
     Tables(root / layout.REGISTRY).create()
     # Last: a folder with this file is a whole repository.
     settings = {"layout": str(LAYOUT), "camera": camera}

@@ -23,6 +23,7 @@ from isrcore import (
     read_exposure,
 )
 from isrcore_repository import layout
+from isrcore_repository.cameras import with_own_camera
 from isrcore_repository.certificates import BY_FILTER, adopt, certify, is_certified
 from isrcore_repository.search import Wanted, search
 from isrcore_repository.tables import CalibrationRow, DatasetRow, RawRow, Tables
@@ -53,7 +54,7 @@ class EmbeddedRepository:
     @classmethod
     def open(cls, root: str | Path, plugins: Registry | None = None) -> EmbeddedRepository:
         """The repository in a folder. Raises `RepositoryError` when there is none of this layout."""
-        found = cls(root, plugins=plugins)
+        found = cls(root, plugins=None if plugins is None else with_own_camera(Path(root), plugins))
         if found._settings["layout"] != LAYOUT:
             raise RepositoryError(
                 f"repository {str(root)!r} has layout {found._settings['layout']}, this program knows "
@@ -90,8 +91,8 @@ class EmbeddedRepository:
 
     @property
     def plugins(self) -> Registry:
-        """The plugins that read the camera's files: those given, else those installed."""
-        return self._plugins or _installed()
+        """The plugins that read the camera's files: those given or installed, and its own camera file."""
+        return self._plugins or _installed(self.root)
 
     @property
     def tables(self) -> Tables:
@@ -324,9 +325,9 @@ class EmbeddedRepository:
 
 
 @cache
-def _installed() -> Registry:
-    """The plugins that are installed; finding them takes a while."""
-    return Registry.discover()
+def _installed(root: Path) -> Registry:
+    """The plugins that are installed, and the camera of a repository; finding them takes a while."""
+    return with_own_camera(root, Registry.discover())
 
 
 def _unit_of(data_id: Mapping[str, Any], dataset: str) -> tuple[int, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -57,7 +58,9 @@ def isr_commands(subcommands: Any) -> None:
 
 def _add_frame_options(parser: argparse.ArgumentParser) -> None:
     """Which frames, and where to."""
-    parser.add_argument("--camera", required=True, help="camera ('isr cameras' lists them), in any case")
+    parser.add_argument(
+        "--camera", required=True, help="camera ('isr cameras' lists them), in any case, or a camera file"
+    )
     parser.add_argument("--detectors", metavar="A,B", help="names or numbers (default: all)")
     parser.add_argument(
         "--type", choices=tuple(KINDS), default="science", help="what to take (default: science)"
@@ -137,6 +140,7 @@ def simulate_frames(arguments: argparse.Namespace) -> int:
     """Write the frames, and a line for each; nothing is written when one is there already."""
     camera = _find_camera(arguments.registry, arguments.camera)
     detectors = _find_detectors(camera, arguments.detectors)
+    _check_known(camera, detectors)
     shots = list(_shots(arguments, camera))
     files = {_place(arguments, shot): shot for shot in shots}
     _check(arguments, files)
@@ -153,6 +157,21 @@ def _find_camera(registry: Registry, name: str) -> Camera:
     """The camera of that name in any case. Raises `RegistryError` as `Registry.camera` does."""
     fitting = [known for known in registry.cameras if known.lower() == name.lower()]
     return registry.camera(fitting[0] if len(fitting) == 1 else name)
+
+
+def _check_known(camera: Camera, detectors: list[Detector]) -> None:
+    """Raise ConfigError for detectors whose sections or levels only a raw file tells."""
+    unknown = [
+        f"{one.name}[{amp.name}]"
+        for one in detectors
+        for amp in one.amplifiers
+        if not amp.box.area or math.isnan(amp.gain + amp.read_noise)
+    ]
+    if unknown:
+        raise ConfigError(
+            f"camera {camera.name!r}: only raw files tell sections or levels of {', '.join(unknown)}\n"
+            "  give them nominal values: gain = { card = 'GAIN', nominal = 1.5 }"
+        )
 
 
 def _find_detectors(camera: Camera, text: str | None) -> list[Detector]:
