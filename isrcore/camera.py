@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import attrs
 from astropy.time import Time, TimeDelta
 
+from isrcore.camera_toml import format_camera
 from isrcore.geometry import Box, Gather, GeometryError, Section, are_disjoint
 
 EMPTY = Box(0, 0, 0, 0)
@@ -247,6 +248,10 @@ class Camera:
             tuple(table.get("field_to_mm", ())),
             float(table.get("longitude_deg", math.nan)),
         )
+
+    def to_toml(self) -> str:
+        """The camera table that `from_toml` makes an equal camera of."""
+        return format_camera(self)
 
 
 def _merge(shared: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:

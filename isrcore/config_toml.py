@@ -76,12 +76,13 @@ def format_value(value: Any) -> str:
             # JSON strings are TOML strings but for DEL, which TOML wants escaped.
             return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
         case dict():
-            items = (f"{_format_key(key)} = {format_value(item)}" for key, item in sorted(value.items()))
+            items = (f"{format_key(key)} = {format_value(item)}" for key, item in sorted(value.items()))
             return "{" + ", ".join(items) + "}"
     return "[" + ", ".join(format_value(item) for item in value) + "]"
 
 
-def _format_key(key: str) -> str:
+def format_key(key: str) -> str:
+    """A key as TOML, quoted where it has to be."""
     return key if _BARE_KEY.fullmatch(key) else format_value(key)
 
 

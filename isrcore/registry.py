@@ -110,6 +110,17 @@ class Registry:
             infos.append(PluginInfo(name, self._versions.get(name, ""), hooks))
         return tuple(sorted(infos, key=lambda info: info.name))
 
+    def plugin(self, name: str) -> Any:
+        """The plugin of that name itself: a module, or whatever a registry was made of. Raises KeyError."""
+        found = self._manager.get_plugin(name)
+        if found is None:
+            raise KeyError(f"no plugin {name!r} is loaded; there is {', '.join(self._loaded) or 'none'}")
+        return found
+
+    @property
+    def _loaded(self) -> tuple[str, ...]:
+        return tuple(info.name for info in self.plugins if info.is_loaded)
+
     @cached_property
     def cameras(self) -> dict[str, Camera]:
         """Cameras by name."""
@@ -190,11 +201,11 @@ class Registry:
         Raises `RegistryError` when no plugin, or more than one, claims the file or it is a product of
         isrcore, and RawError for a file that cannot be read.
         """
-        return self._read(RawSource.open(path), detectors)
+        return self.read_source(RawSource.open(path), detectors)
 
     def survey_raw(self, path: str | Path, detectors: list[str] | None = None) -> Iterator[Exposure]:
         """As `read_raw` from the headers alone, with zeros for pixels: all that planning needs."""
-        return self._read(RawSource.open(path).without_pixels(), detectors)
+        return self.read_source(RawSource.open(path).without_pixels(), detectors)
 
     def list_raw(self, path: str | Path) -> RawListing:
         """Camera, visit and detectors of a raw file, by its headers, read once and not kept.
@@ -202,7 +213,7 @@ class Registry:
         The visit is that of the first detector. Raises as `read_raw`.
         """
         source = list_source(Path(path))
-        found = list(self._read(source, None))
+        found = list(self.read_source(source))
         return RawListing(
             source.path, found[0].camera, found[0].visit, tuple(one.detector.name for one in found)
         )
@@ -225,8 +236,8 @@ class Registry:
                 f"{path}: plugins {names} both claim this file; uninstall one or fix its reader"
             )
 
-    def _read(self, source: RawSource, detectors: list[str] | None) -> Iterator[Exposure]:
-        """Let the one plugin that claims a file read it."""
+    def read_source(self, source: RawSource, detectors: list[str] | None = None) -> Iterator[Exposure]:
+        """Let the one plugin that claims a file read it; raises as `read_raw`, but for opening the file."""
         path = source.path
         facts = [str(value) for key, value in source.header.items() if _FACT_CARD.fullmatch(key)]
         if facts:

@@ -18,6 +18,9 @@ PACKAGES = {
     path.parent.name for root in ("plugins", "cameras") for path in SOURCES[root].glob("*/__init__.py")
 }
 
+# A plugin of pytest, not of isrcore: the part of isrcore.testing that is imported in every run of pytest.
+PACKAGES.remove("isrcore_pytest")
+
 # geometry <- camera <- image <- exposure <- step <- plan <- isr: a module imports only from further left.
 LAYERS = ("geometry", "camera", "image", "exposure", "step", "plan", "isr")
 
