@@ -7,6 +7,7 @@ from typing import Any
 
 import attrs
 import numpy as np
+from astropy.io.fits import Header
 
 from isrcore.exposure import Exposure
 from isrcore.image import MaskedImage
@@ -53,6 +54,8 @@ def differences(first: Any, second: Any, name: str = "it") -> str:
     """Where two values differ, in words; empty when they do not. Arrays by pixel, NaN equals NaN."""
     if isinstance(first, np.ndarray) or isinstance(second, np.ndarray):
         return "" if _are_same_arrays(first, second) else f"{name} differs"
+    if isinstance(first, Header):
+        return "" if repr(first) == repr(second) else f"{name} differs"
     if isinstance(first, Mapping):
         if first.keys() != second.keys():
             return f"{name} has {sorted(map(str, second))}, not {sorted(map(str, first))}"

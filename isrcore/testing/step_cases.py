@@ -202,6 +202,10 @@ class Case:
             f" settings: {settings or 'defaults'}; calibrations: {', '.join(self.inputs) or 'none'}"
         )
 
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        """For Hypothesis, which would print every pixel."""
+        printer.text(repr(self))
+
     @property
     def spec(self) -> StepSpec:
         """The contract as registered."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import pickle
 import tempfile
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -15,7 +16,7 @@ import attrs
 import numpy as np
 from hypothesis import strategies as st
 
-from isrcore.config import ConfigError
+from isrcore.config import Config, ConfigError
 from isrcore.exposure import Exposure
 from isrcore.image import MaskedImage
 from isrcore.kernels.ops import NotInvertible, Op
@@ -337,6 +338,7 @@ def _numbers(result: Any) -> set[str]:
 def check_config(case: Case, data: st.DataObject) -> None:
     """A config written to a file and read again is the same."""
     config, fresh = case.subject.config(case.settings), case.subject.config({})
+    _vary(config, f"{case.spec.name}.")
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "config.toml"
         path.write_text(config.to_toml())
@@ -351,6 +353,15 @@ def check_config(case: Case, data: st.DataObject) -> None:
             f"has a config that a file does not give back: {lost[0]}",
             "products keep their config as TOML: declare every setting with field(), of types TOML has",
         )
+
+
+def _vary(config: Config, section: str) -> None:
+    """Change every number and switch of a section, where its constraints let it be changed."""
+    for name in config.names():
+        value = config.get(name)
+        if name.startswith(section) and isinstance(value, bool | int | float):
+            with suppress(ConfigError):
+                config.set(name, not value if isinstance(value, bool) else value + 1)
 
 
 def check_pickles(case: Case, data: st.DataObject) -> None:

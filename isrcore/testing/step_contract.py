@@ -18,6 +18,9 @@ from isrcore.step import Step
 from isrcore.testing import step_checks, step_geometry, strategies
 from isrcore.testing.step_cases import Case, Refused, Subject
 
+#: How many cases a step may refuse before it has done anything.
+_PATIENCE = 50
+
 Check = Callable[[Case, st.DataObject], None]
 
 
@@ -72,26 +75,34 @@ class StepContract:
 
     def _holds(self, name: str, check: Check) -> None:
         """Whether a check holds on every case; those that the step refuses with good reason do not count."""
+        if name in self._exempt():
+            return
         refused: list[str] = []
+        kept: list[bool] = []
 
         @self._profile()
         @hypothesis.given(self._cases(self), st.data())
         def holds(case: Case, data: st.DataObject) -> None:
             try:
                 check(case, data)
+                kept.append(True)
             except Refused as reason:
                 refused.append(str(reason))
+                if len(refused) > _PATIENCE and not kept:
+                    raise AssertionError(self._idle(refused[-1])) from None
                 reject()
 
-        if name in self._exempt():
-            return
         try:
             holds()
         except Unsatisfiable:
-            raise AssertionError(
-                f"step '{self._subject().spec.name}' refuses everything that is drawn for it: {refused[-1]}\n"
-                "  override settings, exposures or calibrations of the StepContract so that it has work"
-            ) from None
+            raise AssertionError(self._idle(refused[-1])) from None
+
+    def _idle(self, reason: str) -> str:
+        """What to tell of a step that never has anything to do."""
+        return (
+            f"step '{self._subject().spec.name}' refuses everything that is drawn for it: {reason}\n"
+            "  override settings, exposures or calibrations of the StepContract so that it has work"
+        )
 
     def _profile(self) -> hypothesis.settings:
         """How many cases are drawn; the rest is as the loaded profile has it."""

@@ -19,7 +19,7 @@ try:
     from hypothesis import strategies as st
 except ImportError as fault:
     raise ImportError(
-        "isrcore.testing.strategies needs Hypothesis; install it with: pip install 'isrcore[test]'"
+        "isrcore.testing.strategies needs Hypothesis; install it with: pip install 'isrcore[kit]'"
     ) from fault
 
 from isrcore.camera import EMPTY, READOUT_CORNERS, Amplifier, Camera, Detector

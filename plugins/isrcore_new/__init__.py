@@ -1,0 +1,1 @@
+"""New packages for cameras and steps: ``isr new``."""
