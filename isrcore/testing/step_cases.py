@@ -139,11 +139,12 @@ class Subject:
         return st.builds(_as_float, raw, masks)
 
     def calibrations(self, detector: Detector) -> st.SearchStrategy[dict[str, Any]]:
-        """A calibration of every kind that the contract lists; kinds nobody knows are frames in adu."""
+        """A calibration of every kind in the contract; needed ones that nobody knows are frames in adu."""
         known = strategies.TABLES
+        accepted = self.spec.accepts & {*known, *strategies.FRAME_KINDS}
         made = {
             kind: known[kind](detector) if kind in known else _frame(detector, kind)
-            for kind in sorted(self.spec.kinds)
+            for kind in sorted(self.spec.calibrations | accepted)
         }
         return st.fixed_dictionaries(made)
 
