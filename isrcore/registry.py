@@ -83,10 +83,9 @@ class Registry:
         return cls(plugins, versions, failures)
 
     def with_plugin(self, name: str, plugin: Any) -> Registry:
-        """These plugins and one more, in a registry of their own. Raises `RegistryError` as the class does."""
-        return Registry(
-            {**dict(self._manager.list_name_plugin()), name: plugin}, self._versions, self._failures
-        )
+        """These plugins and one more, in a registry of their own. Raises as the class does."""
+        plugins = {**dict(self._manager.list_name_plugin()), name: plugin}
+        return Registry(plugins, self._versions, self._failures)
 
     def _results(self, hook: str, **arguments: Any) -> Iterator[tuple[str, Any]]:
         """What each plugin answers, with its name, in order of names."""

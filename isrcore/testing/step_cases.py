@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from isrcore.calibrations import Calibrations
 from isrcore.camera import Detector
-from isrcore.config import Config
+from isrcore.config import Config, ConfigError
 from isrcore.exposure import Exposure
 from isrcore.hookspecs import hookimpl
 from isrcore.image import MaskedImage
@@ -213,8 +213,11 @@ class Case:
         return self.subject.spec
 
     def step(self, executor: Executor | None = None) -> Step:
-        """A new instance of the step."""
-        task = self.subject.task(self.settings, executor)
+        """A new instance of the step. Raises `Refused` for settings that cannot go together."""
+        try:
+            task = self.subject.task(self.settings, executor)
+        except ConfigError as fault:
+            raise Refused(str(fault)) from fault
         name = self.spec.name
         return task._signed(self.subject.step(config=getattr(task.config, name), name=name, parentTask=task))
 
