@@ -77,10 +77,10 @@ def read_date(header: Header, exposure_s: float = math.nan) -> Time | None:
         start = Time(
             f"{day}T{int(hours):02}:{int(minutes):02}:{seconds.zfill(2)}", format="isot", scale="utc"
         )
-    except ValueError:
+        start.precision = 9
+        return start if math.isnan(exposure_s) else start + TimeDelta(exposure_s / 2, format="sec")
+    except ValueError:  # also of an exposure that lasts beyond all calendars
         return None
-    start.precision = 9
-    return start if math.isnan(exposure_s) else start + TimeDelta(exposure_s / 2, format="sec")
 
 
 def parse_observation_type(text: str) -> str:

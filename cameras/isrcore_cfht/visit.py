@@ -14,7 +14,7 @@ _CARDS = (
     *("DATE-OBS", "UTC-OBS", "EXPTIME", "DARKTIME"),
     *("RADECSYS", "OBJRADEC", "RADESYS", "RA_DEG", "DEC_DEG", "LONGITUD", "LATITUDE"),
 )
-# Early files do not name the site, and the translator would then ask the network for it.
+# Early files do not name the site. Without numbers for it the translator would ask the network.
 _SITE = {"LONGITUD": -155.468876, "LATITUDE": 19.825252}
 # What is asked of the translator, and a card without which it could only complain.
 _PROPERTIES = {
@@ -39,7 +39,8 @@ def read_visit(header: Mapping[str, Any]) -> VisitInfo:
     (RADECSYS GAPPT) has none. What the header lacks stays unknown. Raises ModuleNotFoundError, saying what
     to install, without astro-metadata-translator.
     """
-    cards = _SITE | {key: header[key] for key in _CARDS if key in header}
+    cards = {key: header[key] for key in _CARDS if key in header}
+    cards |= {key: place for key, place in _SITE.items() if not isinstance(cards.get(key), float)}
     return _read(tuple(cards.items()))
 
 
@@ -86,10 +87,16 @@ def _number(quantity: Any, unit: str) -> float:
 
 
 def _middle(begin: Any, exposure_s: float) -> Any:
-    """UTC half an exposure after ``begin``; ``begin`` itself when the exposure time is unknown."""
+    """UTC half an exposure after ``begin``; ``begin`` itself when the exposure time is unknown.
+
+    None for an exposure that lasts beyond all calendars.
+    """
     from astropy.time import TimeDelta
 
     if begin is None:
         return None
     half = 0.0 if math.isnan(exposure_s) else exposure_s / 2
-    return (begin + TimeDelta(half, format="sec")).utc
+    try:
+        return (begin + TimeDelta(half, format="sec")).utc
+    except ValueError:
+        return None

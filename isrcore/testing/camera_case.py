@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
@@ -13,6 +13,9 @@ from isrcore.camera import Camera, Detector
 from isrcore.config import Config
 from isrcore.isr_config import default_config, isr_config
 from isrcore.registry import Registry
+
+if TYPE_CHECKING:
+    from isrcore.testing.raw_files import RawFiles
 
 
 @attrs.define(eq=False, slots=False)
@@ -51,6 +54,13 @@ class CameraCase:
     def alone(self) -> Registry:
         """The camera's plugin without any other."""
         return Registry({self.plugin_name: self.plugin})
+
+    @cached_property
+    def files(self) -> RawFiles:
+        """Raw files of the camera, written when somebody asks."""
+        from isrcore.testing.raw_files import RawFiles
+
+        return RawFiles(self)
 
     def fresh_config(self) -> Config:
         """The config for this camera before any plugin's overrides."""

@@ -20,7 +20,12 @@ import pytest
 from isrcore.registry import Registry
 from isrcore.testing import focal_plane_checks as focal_plane
 from isrcore.testing import geometry_checks as geometry
+from isrcore.testing import header_checks as headers
+from isrcore.testing import import_checks as imports
 from isrcore.testing import override_checks as overrides
+from isrcore.testing import pixel_checks as pixels
+from isrcore.testing import raw_checks as real
+from isrcore.testing import reader_checks as reading
 from isrcore.testing import storage_checks as storage
 from isrcore.testing import value_checks as values
 from isrcore.testing.camera_case import CameraCase
@@ -124,3 +129,75 @@ class CameraContract:
     def test_the_camera_can_be_pickled(self) -> None:
         """See `check_pickling`."""
         self.keeps(storage.check_pickling)
+
+    def test_what_is_written_is_read(self) -> None:
+        """See `check_round_trip`."""
+        self.keeps(reading.check_round_trip)
+
+    def test_levels_survive_writing_and_reading(self) -> None:
+        """See `check_levels_read`."""
+        self.keeps(reading.check_levels_read)
+
+    def test_one_detector_is_read_alone(self) -> None:
+        """See `check_one_detector`."""
+        self.keeps(reading.check_one_detector)
+
+    def test_missing_detectors_are_refused(self) -> None:
+        """See `check_requests`."""
+        self.keeps(reading.check_requests)
+
+    def test_other_shapes_are_refused(self) -> None:
+        """See `check_shapes`."""
+        self.keeps(reading.check_shapes)
+
+    def test_files_of_others_are_left_alone(self) -> None:
+        """See `check_foreign_files`."""
+        self.keeps(reading.check_foreign_files)
+
+    def test_damaged_headers_are_borne(self) -> None:
+        """See `check_headers`."""
+        self.keeps(headers.check_headers)
+
+    def test_nothing_becomes_a_silent_default(self) -> None:
+        """See `check_silent_defaults`."""
+        self.keeps(headers.check_silent_defaults)
+
+    def test_real_frames_are_read(self) -> None:
+        """See `check_raw`."""
+        self.keeps(real.check_raw)
+
+    def test_damaged_real_headers_are_borne(self) -> None:
+        """See `check_raw_headers`."""
+        self.keeps(real.check_raw_headers)
+
+    def test_overscans_of_real_frames_are_dark(self) -> None:
+        """See `check_overscans`."""
+        self.keeps(real.check_overscans)
+
+    def test_the_plan_meets_all_contracts(self) -> None:
+        """See `check_planning`."""
+        self.keeps(pixels.check_planning)
+
+    def test_every_step_keeps_its_contract(self) -> None:
+        """See `check_steps`."""
+        self.keeps(pixels.check_steps)
+
+    def test_bands_equal_the_whole_frame(self) -> None:
+        """See `check_tiles`."""
+        self.keeps(pixels.check_tiles)
+
+    def test_bias_dark_and_flat_can_be_undone(self) -> None:
+        """See `check_undoing`."""
+        self.keeps(pixels.check_undoing)
+
+    def test_amplifiers_land_where_declared(self) -> None:
+        """See `check_landing`."""
+        self.keeps(pixels.check_landing)
+
+    def test_importing_the_plugin_does_nothing_else(self) -> None:
+        """See `check_import`."""
+        self.keeps(imports.check_import)
+
+    def test_no_optional_dependency_is_needed_to_import(self) -> None:
+        """See `check_optional`."""
+        self.keeps(imports.check_optional)
