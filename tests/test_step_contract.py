@@ -50,6 +50,7 @@ EXEMPT: dict[str, dict[str, str]] = {
     "vignette": {
         "reversed": "the axis of a mirrored focal plane is elsewhere",
         "exchanged": "the axis of a mirrored focal plane is elsewhere",
+        "windows": "it flags what is far from the axis, wherever the frame is cut",
     },
 }
 

@@ -18,7 +18,7 @@ from isrcore.exposure import Exposure
 from isrcore.hookspecs import hookimpl
 from isrcore.image import MaskedImage
 from isrcore.isr import IsrTask
-from isrcore.isr_config import default_config
+from isrcore.isr_config import isr_config
 from isrcore.kernels.tiled import Executor
 from isrcore.plan import Plan, PlanError, PlannedStep, plan
 from isrcore.registry import Registry
@@ -86,9 +86,11 @@ class Subject:
 
     def config(self, settings: Mapping[str, Any]) -> Config:
         """The defaults of the step's camera, with this implementation and these settings."""
-        if "config" not in self._kept:
-            self._kept["config"] = default_config(self.registry, self.camera)
-        config: Config = self._kept["config"].copy()
+        if "class" not in self._kept:
+            self._kept["class"] = isr_config(self.registry, self.camera)
+        config: Config = self._kept["class"]()
+        if self.camera:
+            self.registry.apply_overrides(config, self.registry.camera(self.camera))
         section = getattr(config, self.spec.name)
         if section.target is not self.step:
             section.retarget(self.step)
@@ -115,11 +117,12 @@ class Subject:
 
     def settings(self) -> st.SearchStrategy[dict[str, Any]]:
         """Settings of the step: those of standard steps are drawn, others are the defaults."""
-        known = set(self.config({}).names())
+        if "settings" not in self._kept:
+            self._kept["settings"] = set(self.config({}).names())
         own = {
             name: values
             for name, values in SETTINGS.items()
-            if name in known and name.startswith(f"{self.spec.name}.")
+            if name in self._kept["settings"] and name.startswith(f"{self.spec.name}.")
         }
         return st.fixed_dictionaries(own)
 

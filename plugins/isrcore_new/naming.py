@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import importlib.util
 import keyword
 import re
-import sys
 from collections.abc import Iterator
 
 import attrs
 
 from isrcore import Registry, Step, TaskError
 
-_NAME = re.compile(r"[A-Za-z][A-Za-z0-9]{0,23}")
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9]{0,19}")
 _HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 
 
@@ -68,7 +68,7 @@ class Naming:
 
     def _problems(self, registry: Registry) -> Iterator[str]:
         if not _NAME.fullmatch(self.name):
-            yield "a name is a letter and up to 23 more letters and digits, as in myCam or ledGlow"
+            yield "a name is a letter and up to 19 more letters and digits, as in myCam or ledGlow"
             return
         if self.kind == "step" and not self.name[0].islower():
             yield f"a step is a noun that begins small: {self.name[0].lower()}{self.name[1:]}"
@@ -84,5 +84,5 @@ class Naming:
         taken = sorted(one for one in known if one.lower() == self.name.lower())
         if taken:
             yield f"there is a {self.kind} {taken[0]!r} already: 'isr plugins' says whose"
-        if self.package in {plugin.name for plugin in registry.plugins} | set(sys.modules):
+        if importlib.util.find_spec(self.package):
             yield f"there is a package {self.package!r} already"

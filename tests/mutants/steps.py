@@ -6,6 +6,7 @@ Three sound steps stand first: all checks pass on them, and every mutant is one 
 from __future__ import annotations
 
 import itertools
+import re
 from typing import ClassVar
 
 import attrs
@@ -458,3 +459,11 @@ class Unpicklable(Glow):
 class NeverRuns(Glow):
     def problems(self, exposure, calibrations):
         yield "there is never a glow"
+
+
+def caught():
+    """The lines of the table of mutants; `tests/test_step_mutants.py` holds the checks to them."""
+    from tests.mutants.mutant import Caught
+
+    told = ((one, re.sub(r"\\(.)", r"\1", one.message).replace(".*", "…")) for one in MUTANTS)
+    return [Caught(one.name, one.what, f"check_{one.check}", message) for one, message in told]
