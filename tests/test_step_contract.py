@@ -11,7 +11,19 @@ import pytest
 from hypothesis import strategies as st
 
 import isrcore_standard
-from isrcore import Box, Detector, Exposure, MaskedImage, PixelStep, Registry, StepSpec, Subtract, hookimpl
+from isrcore import (
+    Box,
+    Detector,
+    Divide,
+    Exposure,
+    MaskedImage,
+    PixelStep,
+    Registry,
+    StepSpec,
+    Subtract,
+    hookimpl,
+    stepspecs,
+)
 from isrcore.testing import StepContract
 from isrcore.testing.alike import breach_of_same, differences
 from isrcore.testing.step_cases import Subject
@@ -102,6 +114,26 @@ class TestLamp(StepContract):
     """As its author writes it; every test of it runs."""
 
     step, registry, examples = Lamp, REGISTRY, 3
+
+
+class HalfFlat(PixelStep):
+    """Another implementation of a standard contract, which the user would have to choose."""
+
+    spec, per = stepspecs.FLAT, "detector"
+
+    def ops(self, view):
+        yield Divide(view.calibration("flat"), scale=0.5)
+
+
+class TestHalfFlat(StepContract):
+    """It is tested in the place of the standard one."""
+
+    step, registry, examples = HalfFlat, REGISTRY, 2
+
+    def test_it_is_the_one_that_runs(self):
+        found = Subject.find(HalfFlat, REGISTRY)
+        assert found.registry.candidates("flat") == (HalfFlat,)
+        assert set(found.registry.specs) == set(REGISTRY.specs)
 
 
 class TestWithInputsOfItsOwn(StepContract):

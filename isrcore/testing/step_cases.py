@@ -153,10 +153,11 @@ class Subject:
 
 
 def _with_class(step: type[Step], plugins: Registry) -> Registry:
-    """The plugins with the class among them."""
-    if step in plugins.candidates(step.spec.name):
+    """The plugins with the class among them, and no other that would be used where it is."""
+    rivals = [one for one in plugins.candidates(step.spec.name) if one.camera == step.camera]
+    if rivals == [step]:
         return plugins
-    return plugins.with_plugin("under test", _Plugin(step))
+    return plugins.without_steps(rivals).with_plugin("under test", _Plugin(step))
 
 
 @attrs.frozen(eq=False)
