@@ -75,11 +75,11 @@ def through_a_filter(exposure: Exposure) -> Exposure:
     return attrs.evolve(exposure, visit=attrs.evolve(exposure.visit, filter="r"))
 
 
-def contract_of(name: str) -> StepContract:
-    """The tests of a standard step."""
+def contract_of(name: str, count: int = 2) -> StepContract:
+    """The tests of a standard step, on this many cases each."""
 
     class Contract(StepContract):
-        step, registry, examples = name, REGISTRY, 3
+        step, registry, examples = name, REGISTRY, count
         exempt: ClassVar = EXEMPT.get(name, {})
 
         def exposures(self, detector):
@@ -94,6 +94,14 @@ def contract_of(name: str) -> StepContract:
 @pytest.mark.parametrize("step", STEPS)
 def test_standard_steps_keep_their_contracts(step: str) -> None:
     contract = contract_of(step)
+    for check in CHECKS:
+        getattr(contract, f"test_{check}")()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("step", STEPS)
+def test_standard_steps_keep_their_contracts_on_many_exposures(step: str) -> None:
+    contract = contract_of(step, 40)
     for check in CHECKS:
         getattr(contract, f"test_{check}")()
 
