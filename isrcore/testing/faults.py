@@ -18,11 +18,10 @@ class Fault:
     change: str
 
     def __str__(self) -> str:
-        """Three lines and more."""
-        lines = (f"example: {self.example}", f"change:  {self.change}")
-        return "\n".join(
-            [f"- {self.what}", *(f"    {line}".replace("\n", "\n" + 13 * " ") for line in lines)]
-        )
+        """An item of a list, with example and change below it."""
+        lines = self.what, f"  example: {self.example}", f"  change:  {self.change}"
+        first, *others = (line.replace("\n", "\n" + 6 * " ") for line in lines)
+        return "\n    ".join([f"  - {first}", *others])
 
 
 class NotApplicable(Exception):

@@ -129,16 +129,20 @@ def survey(
     """
     path = case.files.new()
     outline.write(path, changed)
+    with quiet() as asked:
+        found = _outcome(case, path, first_only)
+    path.unlink()
+    return _networked(asked[0]) if asked else found
+
+
+def _outcome(case: CameraCase, path: Path, first_only: bool) -> tuple[VisitInfo, ...] | Fault | None:
+    """What the reader makes of a file; see `survey`."""
     try:
-        with quiet() as asked:
-            found = _visits(case, path, first_only)
-        return _networked(asked[0]) if asked else found or _nothing()
+        return _visits(case, path, first_only) or _nothing()
     except (RawError, RegistryError) as fault:
         return None if path.name in str(fault) else _nameless(fault)
     except Exception as fault:  # whatever a reader lets through
         return _crash(fault)
-    finally:
-        path.unlink()
 
 
 def _visits(case: CameraCase, path: Path, first_only: bool) -> tuple[VisitInfo, ...]:

@@ -31,8 +31,21 @@ from isrcore.testing.twins import small_twin
 # Of a camera with many layouts these many stand for all; frames of full size are few as well.
 _LAYOUTS, _SMALL_EXAMPLES, _LARGE_EXAMPLES = 4, 5, 2
 
-#: A run to be checked: the task's config, a raw exposure, and calibrations by kind.
-Run = tuple[Config, Exposure, dict[str, Any]]
+
+class Run:
+    """A run to be checked: the task's config, a raw exposure, and calibrations by kind.
+
+    No attrs class: of those Hypothesis prints every field, and pixels say nothing to whoever reads a message.
+    """
+
+    def __init__(self, config: Config, exposure: Exposure, inputs: Mapping[str, Any]) -> None:
+        self.config, self.exposure, self.inputs = config, exposure, inputs
+
+    def __repr__(self) -> str:
+        """What it is about, without pixels."""
+        image = self.exposure.image
+        size, given = f"{image.shape[0]} x {image.shape[1]}", ", ".join(sorted(self.inputs))
+        return f"a run on {size} pixels from {image.min()} to {image.max()} with {given}"
 
 
 @checks("the plan for a raw frame meets the contract of every step")
@@ -40,8 +53,8 @@ def check_planning(case: CameraCase) -> Iterator[Fault]:
     """`check_plan` on plans with the camera's own config."""
 
     def law(run: Run) -> None:
-        config, exposure, inputs = run
-        check_plan(_task(case, config).plan(exposure, **inputs), exposure)
+        plan = _task(case, run.config).plan(run.exposure, **run.inputs)
+        check_plan(plan, run.exposure)
 
     yield from _refutations(case, law)
 
@@ -53,8 +66,7 @@ def check_steps(case: CameraCase) -> Iterator[Fault]:
     plugins = {name: case.registry.plugin(name) for name in infos}
 
     def law(run: Run) -> None:
-        config, exposure, inputs = run
-        check_run(plugins, config, exposure, **inputs)
+        check_run(plugins, run.config, run.exposure, **run.inputs)
 
     yield from _refutations(case, law)
 
@@ -64,9 +76,8 @@ def check_tiles(case: CameraCase) -> Iterator[Fault]:
     """The tiled executor equals the reference."""
 
     def law(run: Run) -> None:
-        config, exposure, inputs = run
         whole, bands = (
-            _task(case, config, executor=executor).run(exposure, **inputs).exposure
+            _task(case, run.config, executor=executor).run(run.exposure, **run.inputs).exposure
             for executor in (execute, Tiled(5, 2))
         )
         check_same(whole.pixels, bands.pixels)
@@ -82,16 +93,22 @@ def check_undoing(case: CameraCase) -> Iterator[Fault]:
         raise NotApplicable(f"no plugin of the registry implements {', '.join(sorted(needed))}")
     task = _task(case, case.config.copy())
 
-    def law(drawn: tuple[Exposure, Mapping[str, Exposure]]) -> None:
-        exposure, frames = drawn
+    def law(drawn: Run) -> None:
         for kind in ("bias", "dark", "flat"):
-            _undone(task, attrs.evolve(exposure.clone(), camera=case.camera.name), kind, frames[kind])
+            _undone(task, drawn.exposure.clone(), kind, drawn.inputs[kind])
 
     for detector in _specimens(case):
         twin = small_twin(detector)
-        kinds = st.fixed_dictionaries({k: strategies.frames(twin, k) for k in ("bias", "dark", "flat")})
-        search(st.tuples(strategies.exposures(twin), kinds), _examples(twin, detector))(law)()
+        search(_corrections(case, twin), _examples(twin, detector), is_shrunk=False)(law)()
     yield from ()
+
+
+@st.composite
+def _corrections(draw: st.DrawFn, case: CameraCase, detector: Detector) -> Run:
+    """An assembled exposure, and frames to correct it with."""
+    exposure = attrs.evolve(draw(strategies.exposures(detector)), camera=case.camera.name)
+    frames = {kind: draw(strategies.frames(detector, kind)) for kind in ("bias", "dark", "flat")}
+    return Run(case.config, exposure, frames)
 
 
 def _undone(task: IsrTask, exposure: Exposure, kind: str, frame: Exposure) -> None:
@@ -179,44 +196,47 @@ def _refutations(case: CameraCase, law: Callable[[Run], None]) -> Iterator[Fault
     A config may ask for more rows or columns than a small twin has, so what breaks there is tried in full.
     """
     for detector in _specimens(case):
-        twin = small_twin(detector)
+        twin, told = small_twin(detector), _telling(law, detector)
         try:
-            search(_runs(case, twin), _SMALL_EXAMPLES)(law)()
-        except AssertionError as broken:
-            yield _fault(detector, broken)
+            search(_runs(case, twin), _SMALL_EXAMPLES, is_shrunk=False)(told)()
+        except Refuted as refuted:
+            yield refuted.fault
         except Exception:  # what steps raise about a frame that is too small, or an error that comes again
             try:
-                search(_runs(case, detector), _LARGE_EXAMPLES)(law)()
-            except AssertionError as broken:
-                yield _fault(detector, broken)
+                search(_runs(case, detector), _LARGE_EXAMPLES, is_shrunk=False)(told)()
+            except Refuted as refuted:
+                yield refuted.fault
 
 
-def _fault(detector: Detector, broken: AssertionError) -> Fault:
-    """A breach of a contract, with the example that Hypothesis found."""
-    example = " ".join(str(note) for note in getattr(broken, "__notes__", ()))
-    return Fault(
-        str(broken),
-        f"a frame laid out as detector {detector.name!r}; {example}"[:600],
-        "correct the step if it is the camera's own; else the sections of this detector, or the config that "
-        "applyOverrides makes",
-    )
+def _telling(law: Callable[[Run], None], detector: Detector) -> Callable[[Run], None]:
+    """The law, with the run that refutes it and what to do in the message."""
+
+    def told(run: Run) -> None:
+        try:
+            law(run)
+        except AssertionError as broken:
+            raise Refuted(
+                Fault(
+                    str(broken),
+                    f"{run!r}, laid out as detector {detector.name!r}",
+                    "correct the step if it is the camera's own; else the sections of this detector, or what "
+                    "applyOverrides sets",
+                )
+            ) from broken
+
+    return told
 
 
-def _runs(case: CameraCase, detector: Detector) -> st.SearchStrategy[Run]:
+@st.composite
+def _runs(draw: st.DrawFn, case: CameraCase, detector: Detector) -> Run:
     """Runs with the camera's own config on drawn frames, with headers as its files have them."""
     read = {one.detector.name: one for one in case.files.read}
     template = read.get(detector.name) or case.files.read[0]
-
-    def run(raw: Exposure, inputs: dict[str, Any]) -> Run:
-        exposure = attrs.evolve(
-            raw, camera=case.camera.name, header=template.header.copy(), visit=template.visit
-        )
-        known = {kind: value for kind, value in inputs.items() if kind in _kinds(case)}
-        return _config(case, set(inputs)), exposure, known
-
-    return st.builds(
-        run, strategies.raw_exposures(detector, ceiling=50000), strategies.calibrations_for(detector)
-    )
+    raw = draw(strategies.raw_exposures(detector, ceiling=50000))
+    drawn = draw(strategies.calibrations_for(detector))
+    exposure = attrs.evolve(raw, camera=case.camera.name, header=template.header.copy(), visit=template.visit)
+    inputs = {kind: value for kind, value in drawn.items() if kind in _kinds(case)}
+    return Run(_config(case, set(inputs)), exposure, inputs)
 
 
 def _kinds(case: CameraCase) -> frozenset[str]:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 try:
-    from hypothesis import HealthCheck, given, settings
+    from hypothesis import HealthCheck, Phase, given, settings
     from hypothesis import strategies as st
 except ImportError as fault:
     raise ImportError(
@@ -17,12 +17,13 @@ T = TypeVar("T")
 
 
 def search(
-    examples: st.SearchStrategy[T], max_examples: int = 25
+    examples: st.SearchStrategy[T], max_examples: int = 25, is_shrunk: bool = True
 ) -> Callable[[Callable[[T], None]], Callable[[], None]]:
     """Make a search for a counterexample of a law: it raises what the law raises for the smallest one.
 
-    The same examples are tried every time, so that a plugin's tests do not fail at random, and nothing is
-    stored.
+    Where whole frames are drawn, looking for the smallest takes minutes and helps nobody: without
+    ``is_shrunk`` it is the first one. The same examples are tried every time, so that a plugin's tests do not
+    fail at random, and nothing is stored.
     """
 
     def decorate(law: Callable[[T], None]) -> Callable[[], None]:
@@ -35,6 +36,7 @@ def search(
             derandomize=True,
             database=None,
             report_multiple_bugs=False,
+            phases=set(Phase) - (set() if is_shrunk else {Phase.shrink, Phase.explain}),
             suppress_health_check=list(HealthCheck),
         )
         found: Callable[[], None] = sought(given(examples)(tried))
