@@ -32,8 +32,9 @@ def isr_cameras() -> list[Camera]:
 
 
 def read_visit(header: Header) -> VisitInfo:
-    """The usual cards, but the filter is in GLASS."""
-    return attrs.evolve(visit_from_header(header), filter=str(header.get("GLASS", "")).strip())
+    """The usual cards, but the filter is in GLASS; a card without a value says nothing."""
+    glass = header.get("GLASS")
+    return attrs.evolve(visit_from_header(header), filter=glass.strip() if isinstance(glass, str) else "")
 
 
 @hookimpl
