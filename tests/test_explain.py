@@ -36,6 +36,9 @@ class HaloConfig(Config):
 class Halo(PixelStep):
     spec, ConfigClass = HALO, HaloConfig
 
+    def reads_pixels(self):
+        return True
+
 
 class OtherConfig(HaloConfig):
     """How wide and how deep."""
@@ -96,6 +99,20 @@ def test_every_part_of_every_contract_is_told(name: str, isr: Run) -> None:
     config = REGISTRY.implementation(name).ConfigClass()
     assert [one for one in config.names() if " ".join(config.describe(one).doc.split()) not in words] == []
     assert max(map(len, text.splitlines())) <= 110
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("bias", "by the inverse of its operations, where each of them has one"),
+        ("nanFlags", "by the inverse of its operations, where each of them has one"),
+        ("overscan", "in simulated frames, by a method of its own"),
+        ("badRegions", "no: what it does is not put into simulated frames either"),
+        ("halo", "no: it measures the pixels that it changes"),
+    ],
+)
+def test_how_a_step_is_undone(name: str, words: str, isr: Run) -> None:
+    assert told(isr("explain", "step", name)[1])["undone"] == words
 
 
 def test_a_fact_and_those_who_wait_for_it(isr: Run) -> None:

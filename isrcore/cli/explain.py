@@ -147,6 +147,8 @@ def _undone(step: type[Step]) -> str:
         return "by moving the pixels back"
     if not issubclass(step, PixelStep):
         return "no: what it does is not put into simulated frames either"
+    if step(name=step.spec.name).reads_pixels():
+        return "no: it measures the pixels that it changes"
     return "by the inverse of its operations, where each of them has one"
 
 

@@ -43,19 +43,18 @@ class WarmDark(PixelStep):
     quantities: ClassVar = (Quantity("scale", "What the dark frame was multiplied by."),)
 
     def problems(self, exposure: Exposure, calibrations: Calibrations) -> Iterator[str]:
-        """Times and temperatures must be known."""
+        """Dark times must be known and positive."""
         frames = [exposure] + ([calibrations.frame("dark")] if calibrations.offers("dark") else [])
         for frame in frames:
             if not frame.visit.dark_s > 0:
                 yield f"{frame.label} has dark time {frame.visit.dark_s} s: it must be positive"
-            if not isinstance(frame.header.get("CCDTEMP"), int | float):
-                yield f"{frame.label} does not say how warm the detector was: its header needs CCDTEMP"
 
     def measure(self, view: AmpView) -> DarkScale:
-        """The ratio of the charges."""
+        """The ratio of the charges; without a temperature both are taken to be equally warm."""
         dark = view.calibrations.frame("dark")
-        warmer = float(view.exposure.header["CCDTEMP"]) - float(dark.header["CCDTEMP"])
-        growth = 2.0 ** (warmer / self.config.doubling)
+        warm, cold = (one.header.get("CCDTEMP") for one in (view.exposure, dark))
+        is_known = isinstance(warm, int | float) and isinstance(cold, int | float)
+        growth = 2.0 ** ((warm - cold) / self.config.doubling) if is_known else 1.0
         return DarkScale(view.visit.dark_s / dark.visit.dark_s * growth)
 
     def ops(self, view: AmpView) -> Iterator[Op]:

@@ -34,8 +34,8 @@ class TestWarmDark(StepContract):
         return st.fixed_dictionaries({"dark": st.builds(with_temperature, darks, TEMPERATURES)})
 
 
-def test_an_exposure_of_unknown_temperature_is_refused():
-    image, visit = np.full((2, 2), 3, np.float32), VisitInfo(dark_s=10.0)
-    dark = Exposure(MaskedImage.from_image(image), Detector.of_shape((2, 2)), visit=visit)
-    (problem,) = WarmDark(name="dark").problems(dark, Calibrations())
-    assert problem.endswith("its header needs CCDTEMP")
+def test_an_exposure_of_unknown_dark_time_is_refused():
+    image = MaskedImage.from_image(np.full((2, 2), 3, np.float32))
+    exposure = Exposure(image, Detector.of_shape((2, 2)), visit=VisitInfo(dark_s=0.0))
+    (problem,) = WarmDark(name="dark").problems(exposure, Calibrations())
+    assert problem.endswith("has dark time 0.0 s: it must be positive")
