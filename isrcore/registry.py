@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import argparse
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from functools import cached_property
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import attrs
@@ -184,6 +185,18 @@ class Registry:
         """The plugin of a camera that a file describes; None for a camera of a package."""
         plugin = self._plugins.get(self.camera_owners.get(camera, ""))
         return plugin if isinstance(plugin, FileCamera) else None
+
+    def with_plugin(self, name: str, plugin: Any) -> Registry:
+        """These plugins and one more, in a registry of their own. Raises as the class does."""
+        return self._with_plugins({**self._plugins, name: plugin})
+
+    def without_steps(self, steps: Collection[type[Step]]) -> Registry:
+        """These plugins without some of their steps, in a registry of their own."""
+        return self._with_plugins({name: _without(one, steps) for name, one in self._plugins.items()})
+
+    def _with_plugins(self, plugins: Mapping[str, Any]) -> Registry:
+        """A registry of other plugins, about which the same is known."""
+        return Registry(plugins, self._versions, self._failures, self._shadows, self._chosen)
 
     def _results(self, hook: str, only: str = "", /, **arguments: Any) -> Iterator[tuple[str, Any]]:
         """What each plugin answers, or ``only`` one, with its name, in order of names."""
@@ -481,3 +494,17 @@ class Registry:
             if step.spec.name in methods:
                 name = step.spec.name
                 yield f"step '{name}' of plugin {plugin!r} has the name of a Task method; use a noun"
+
+
+def _without(plugin: Any, steps: Collection[type[Step]]) -> Any:
+    """A plugin that answers every hook as another does, but for some steps."""
+
+    def kept() -> list[type[Step]]:
+        return [step for step in answers["isr_steps"]() if step not in steps]
+
+    marker = f"{hookspecs.PROJECT}_impl"
+    marked = {name: getattr(plugin, name) for name in dir(plugin) if hasattr(getattr(plugin, name), marker)}
+    answers = {getattr(each, marker)["specname"] or name: each for name, each in marked.items()}
+    if "isr_steps" not in answers or not set(answers["isr_steps"]()) & set(steps):
+        return plugin
+    return SimpleNamespace(**{**answers, "isr_steps": hookspecs.hookimpl(kept, specname="isr_steps")})

@@ -181,6 +181,7 @@ class StepTask(Retrieval):
         missing = step.spec.provides - exposure.facts
         before = exposure.share()
         before.facts = exposure.facts - step.spec.provides | {"converted"}
+        before.unit = step.spec.unit_in or exposure.unit
         if missing:
             raise ValueError(
                 f"{exposure.label}: step '{step.spec.name}' cannot be undone, "

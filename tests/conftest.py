@@ -24,6 +24,8 @@ settings.register_profile(
 settings.register_profile("slow", settings.get_profile("ci"), max_examples=2000, derandomize=False)
 # Where whole exposures are drawn, finding the smallest failure takes minutes.
 settings.register_profile("unshrunk", settings.get_profile("ci"), phases=set(Phase) - {Phase.shrink})
+collect_ignore = ["foreign"]  # Packages with tests of their own, run where they are installed.
+
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 
 

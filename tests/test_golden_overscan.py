@@ -21,10 +21,10 @@ import pytest
 from scipy.interpolate import CubicSpline
 
 from isrcore import Box, Exposure, statistics
+from isrcore.testing.mirror import Mirror
 from isrcore_standard import overscan_fit
 from tests.golden import golden_cases
 from tests.golden_exposures import amplifier, assert_close, detector, make_task, pixels
-from tests.mirror import Mirror
 
 SETTINGS = {
     "fitType": "fitType",

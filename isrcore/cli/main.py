@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from isrcore.camera_files import is_camera_file, load_camera_file
-from isrcore.cli import cameras, demo, diff, plan, plugins, replay, run, show, why
+from isrcore.cli import cameras, demo, diff, explain, plan, plugins, replay, run, show, why
 from isrcore.cli.faults import EXIT_STATUS, FAILED, FAILURES, INTERRUPTED, OK, REFUSALS, REFUSED
 from isrcore.cli.terminal import logging_to, make_console
 from isrcore.kernels.memory import keep_freed_memory
@@ -69,7 +69,7 @@ def make_parser(registry: Registry) -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"isr {importlib.metadata.version('isrcore')}")
     parser.set_defaults(function=lambda _: parser.print_help(), verbose=0, traceback=False)
     subcommands = parser.add_subparsers(title="commands", metavar="COMMAND")
-    for command in (run, plan, show, why, replay, diff, demo, cameras, plugins):
+    for command in (run, plan, show, why, replay, diff, demo, cameras, plugins, explain):
         command.add_parser(subcommands, registry)
     try:
         registry.add_commands(subcommands)

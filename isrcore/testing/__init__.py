@@ -1,8 +1,8 @@
 """The conformance kit: contracts for cameras and steps, and the strategies and checks they are made of.
 
-`CameraContract` needs pytest and Hypothesis (extra ``test``), `isrcore.testing.strategies` Hypothesis,
-`isrcore.testing.contracts` neither. Nothing is imported before it is asked for, so the core never depends
-on any of them.
+`CameraContract` and `StepContract` need pytest and Hypothesis (extra ``kit``), `isrcore.testing.strategies`
+Hypothesis, `isrcore.testing.contracts` neither. Nothing is imported before it is asked for, so the core never
+depends on any of them.
 """
 
 from __future__ import annotations
@@ -12,11 +12,15 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from isrcore.testing.camera_contract import CameraContract
+    from isrcore.testing.step_contract import StepContract
 
-__all__ = ["CameraContract"]
+__all__ = ["CameraContract", "StepContract"]
 
 # Where the public names are.
-_PLACES = {"CameraContract": "isrcore.testing.camera_contract"}
+_PLACES = {
+    "CameraContract": "isrcore.testing.camera_contract",
+    "StepContract": "isrcore.testing.step_contract",
+}
 
 
 def __getattr__(name: str) -> Any:
@@ -29,5 +33,5 @@ def __getattr__(name: str) -> Any:
         if (fault.name or "").partition(".")[0] not in ("hypothesis", "pytest"):
             raise
         raise ImportError(
-            f"{name} needs {fault.name}; install it with: pip install 'isrcore[test]'", name=fault.name
+            f"{name} needs {fault.name}; install it with: pip install 'isrcore[kit]'", name=fault.name
         ) from fault

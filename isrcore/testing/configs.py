@@ -27,7 +27,7 @@ def configs(draw: st.DrawFn, /, registry: Registry, **fixed: Any) -> Config:
     for name in sorted(spec.flag for spec in registry.specs.values() if spec.flag):
         config.set(name, wanted[name] if name in wanted else name in _NEEDED or draw(st.booleans()))
     known = set(config.names())
-    for name, choices in sorted(_SETTINGS.items()):
+    for name, choices in sorted(SETTINGS.items()):
         if name in known:
             config.set(name, draw(choices))
     for name, value in wanted.items():
@@ -44,7 +44,8 @@ _FITS = st.one_of(
     st.sampled_from(["POLY", "CHEB", "LEG", "NATURAL_SPLINE", "CUBIC_SPLINE", "AKIMA_SPLINE"]),
 )
 
-_SETTINGS: Mapping[str, st.SearchStrategy[Any]] = {
+#: Settings worth drawing, by name.
+SETTINGS: Mapping[str, st.SearchStrategy[Any]] = {
     "brighterFatter.applyGain": st.booleans(),
     "brighterFatter.fluxConserving": st.booleans(),
     "brighterFatter.level": st.sampled_from(["AMP", "DETECTOR"]),

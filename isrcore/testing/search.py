@@ -10,7 +10,7 @@ try:
     from hypothesis import strategies as st
 except ImportError as fault:
     raise ImportError(
-        "the conformance kit of isrcore needs Hypothesis; install it with: pip install 'isrcore[test]'"
+        "the conformance kit of isrcore needs Hypothesis; install it with: pip install 'isrcore[kit]'"
     ) from fault
 
 T = TypeVar("T")

@@ -19,7 +19,7 @@ try:
     from hypothesis import strategies as st
 except ImportError as fault:
     raise ImportError(
-        "isrcore.testing.strategies needs Hypothesis; install it with: pip install 'isrcore[test]'"
+        "isrcore.testing.strategies needs Hypothesis; install it with: pip install 'isrcore[kit]'"
     ) from fault
 
 from isrcore.camera import EMPTY, READOUT_CORNERS, Amplifier, Camera, Detector
@@ -300,15 +300,19 @@ def frames(draw: st.DrawFn, detector: Detector, kind: str) -> Exposure:
 def calibrations_for(draw: st.DrawFn, detector: Detector) -> dict[str, Any]:
     """Inputs of a run by kind: a frame of every kind in `FRAME_KINDS`, a few defects, and tables."""
     made: dict[str, Any] = {kind: draw(frames(detector, kind)) for kind in FRAME_KINDS}
+    return made | {kind: draw(strategy(detector)) for kind, strategy in TABLES.items()}
+
+
+def _defects(detector: Detector) -> st.SearchStrategy[Defects]:
+    """A few small defects, some of which stick out of the detector."""
     small = boxes((3, 3)).flatmap(lambda box: _shifts(detector.shape).map(lambda by: box.shift(*by)))
-    made |= {kind: draw(strategy(detector)) for kind, strategy in _TABLES.items()}
-    made["defects"] = Defects(draw(st.lists(small.filter(lambda box: box.area > 0), max_size=3)))
-    return made
+    return st.lists(small.filter(lambda box: box.area > 0), max_size=3).map(Defects)
 
 
 #: What makes calibrations that are no single frames, by kind.
-_TABLES: Mapping[str, Callable[[Detector], st.SearchStrategy[Any]]] = {
+TABLES: Mapping[str, Callable[[Detector], st.SearchStrategy[Any]]] = {
     "crosstalk": crosstalks,
+    "defects": _defects,
     **{f"{part}Transmission": lambda detector: transmission_curves() for part in PARTS},
     "bfGains": brighter_fatter.gains,
     "bfKernel": brighter_fatter.kernels,

@@ -30,8 +30,8 @@ from isrcore import (
 )
 from isrcore.testing import strategies
 from isrcore.testing.contracts import check_same
+from isrcore.testing.mirror import Mirror
 from tests.effects.amp_offset import offset_amplifiers
-from tests.mirror import Mirror
 
 REGISTRY = Registry({"standard": isrcore_standard})
 FACTS = frozenset({"assembled", "converted"})

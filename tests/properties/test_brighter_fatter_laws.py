@@ -28,9 +28,9 @@ from isrcore import (
 from isrcore.testing import strategies
 from isrcore.testing.brighter_fatter import kernel_weights
 from isrcore.testing.contracts import check_same
+from isrcore.testing.mirror import Mirror
 from isrcore_standard import charge_shifts
 from tests.effects.brighter_fatter import push_charge, weigh
-from tests.mirror import Mirror
 
 REGISTRY = Registry({"standard": isrcore_standard})
 ASSEMBLED = frozenset({"assembled", "converted", "levels-known"})

@@ -26,8 +26,8 @@ from isrcore import (
     simulate,
 )
 from isrcore.testing import strategies
+from isrcore.testing.mirror import Mirror
 from isrcore_simulate import Scene
-from tests.mirror import Mirror
 
 REGISTRY = Registry({"standard": isrcore_standard})
 FACTS = frozenset({"assembled", "converted"})

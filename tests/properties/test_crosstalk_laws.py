@@ -30,10 +30,10 @@ from isrcore import (
 from isrcore.testing import strategies
 from isrcore.testing.contracts import check_same
 from isrcore.testing.crosstalk import LARGEST, crosstalks
+from isrcore.testing.mirror import Mirror
 from isrcore_standard import crosstalk_bands
 from tests.effects.crosstalk import add_crosstalk
 from tests.golden_exposures import ASSEMBLED, make_task
-from tests.mirror import Mirror
 
 REGISTRY = Registry({"standard": isrcore_standard})
 SETTINGS = st.fixed_dictionaries(

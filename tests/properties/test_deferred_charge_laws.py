@@ -28,11 +28,11 @@ from isrcore import (
 )
 from isrcore.testing import strategies
 from isrcore.testing.contracts import check_same
+from isrcore.testing.mirror import Mirror
 from isrcore.testing.registers import deferred_charges, serial_transfers
 from isrcore_standard import deferred_charge
 from isrcore_standard.serial_register import Register
 from tests.effects.deferred_charge import defer_charge
-from tests.mirror import Mirror
 
 REGISTRY = Registry({"standard": isrcore_standard})
 FACTS = frozenset({"assembled", "converted", "levels-known"})

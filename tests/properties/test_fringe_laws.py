@@ -32,11 +32,11 @@ from isrcore import (
 from isrcore.testing import strategies
 from isrcore.testing.contracts import check_same
 from isrcore.testing.fringes import waves
+from isrcore.testing.mirror import Mirror
 from isrcore_standard.box_levels import Sieve, box_means, box_medians
 from isrcore_standard.fringe_fit import solve
 from tests.effects import fringe as effect
 from tests.forward_model import read_out
-from tests.mirror import Mirror
 
 REGISTRY = Registry({"standard": isrcore_standard})
 ASSEMBLED = frozenset({"assembled", "converted", "levels-known"})

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from isrcore import Detector, MaskedImage, Readout, VisitInfo, simulate, stepspecs
 from isrcore.testing import strategies
 from isrcore.testing.contracts import check_same, ulps
+from isrcore.testing.mirror import with_other_amplifiers
 from tests.assembled import assembled, rms
 from tests.effects.illumination import put_in_illumination, scattered_light
 from tests.golden_exposures import make_task
-from tests.mirror import with_other_amplifiers
 
 #: Facts of all arithmetic but the illumination's own.
 EARLIER = stepspecs.ARITHMETIC - {"illumination-corrected", "amplifier-offsets-subtracted"}

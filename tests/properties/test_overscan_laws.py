@@ -25,9 +25,9 @@ from isrcore import (
 )
 from isrcore.testing import strategies
 from isrcore.testing.contracts import check_same
+from isrcore.testing.mirror import Mirror
 from isrcore_standard import overscan_fit
 from isrcore_standard.overscan_fit import FIT_TYPES, NUMBERS, PER_LINE, POLYNOMIALS, SPLINES
-from tests.mirror import Mirror
 from tests.overscan_frames import (
     JUMPING,
     LEFT,

@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from isrcore import Detector, PlanError, Readout, VisitInfo, simulate
 from isrcore.testing import strategies
 from isrcore.testing.contracts import check_same, ulps
+from isrcore.testing.mirror import with_other_amplifiers
 from isrcore_standard.template_fit import fit_line
 from tests.assembled import assembled, rms
 from tests.effects.stray_light import halo, put_in_stray_light
 from tests.golden_exposures import make_task
-from tests.mirror import with_other_amplifiers
 
 SECONDS = 30.0
 IN_R = VisitInfo(exposure_s=SECONDS, dark_s=SECONDS + 10, filter="r")

@@ -14,7 +14,7 @@ import isrcore_standard
 from isrcore import Amplifier, Box, Detector, Exposure, IsrTask, MaskedImage, Registry
 from isrcore.testing import strategies
 from isrcore.testing.contracts import check_same
-from tests.mirror import RAW_BOXES, Mirror
+from isrcore.testing.mirror import RAW_BOXES, Mirror
 
 REGISTRY = Registry({"standard": isrcore_standard})
 

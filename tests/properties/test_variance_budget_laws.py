@@ -38,10 +38,10 @@ from isrcore import (
 from isrcore.kernels.ops import Arithmetic
 from isrcore.kernels.reference import apply
 from isrcore.testing import strategies
+from isrcore.testing.mirror import Mirror
 from isrcore_standard.noise_sources import SOURCES, image_before, rule_of
 from tests import overscan_frames
 from tests.forward_model import expose
-from tests.mirror import Mirror
 
 REGISTRY = Registry({"standard": isrcore_standard})
 #: Steps that have no operations, so what they do to image and variance is nobody's.

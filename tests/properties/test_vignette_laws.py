@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from isrcore import CameraError, Detector, PlanError, focal_plane
 from isrcore.testing import strategies
+from isrcore.testing.mirror import Mirror
 from tests.assembled import assembled
 from tests.golden_exposures import make_task
-from tests.mirror import Mirror
 
 #: Pixels: the geometry is in double precision, mm and back.
 ROUNDING = 1e-6

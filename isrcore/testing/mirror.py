@@ -7,16 +7,12 @@ from typing import Any
 import attrs
 import numpy as np
 
-from isrcore import (
-    Amplifier,
-    Box,
-    Defects,
-    Detector,
-    Exposure,
-    LinearityCurve,
-    Linearizer,
-    MaskedImage,
-)
+from isrcore.camera import Amplifier, Detector
+from isrcore.defects import Defects
+from isrcore.exposure import Exposure
+from isrcore.geometry import Box
+from isrcore.image import MaskedImage
+from isrcore.linearity import LinearityCurve, Linearizer
 
 RAW_BOXES = ("raw_box", "raw_data_box", "serial_overscan_box", "parallel_overscan_box", "prescan_box")
 
@@ -36,26 +32,31 @@ class Mirror:
     flip_x: bool
 
     def array(self, array: Any) -> Any:
+        """An array turned, in memory of its own."""
         turned = array.T if self.is_transposed else array
         return np.ascontiguousarray(turned[:: -1 if self.flip_y else 1, :: -1 if self.flip_x else 1])
 
     def shape(self, shape: tuple[int, int]) -> tuple[int, int]:
+        """The shape of a turned array."""
         return shape[::-1] if self.is_transposed else shape
 
     def box(self, box: Box, shape: tuple[int, int]) -> Box:
+        """A box in an array of this shape, turned; an empty one stays as it is."""
         if not box.area:
             return box
         turned = box.transpose() if self.is_transposed else box
         return turned.flip(self.shape(shape), self.flip_y, self.flip_x)
 
     def pixels(self, pixels: MaskedImage) -> MaskedImage:
-        planes = (self.array(plane) for plane in (pixels.image, pixels.mask, pixels.variance))
-        return MaskedImage(*planes, pixels.planes)
+        """All three planes turned."""
+        image, mask, variance = map(self.array, (pixels.image, pixels.mask, pixels.variance))
+        return MaskedImage(image, mask, variance, pixels.planes)
 
     def amplifier(self, amp: Amplifier, detector: Detector) -> Amplifier:
+        """An amplifier of the detector, with all its boxes turned."""
         corner = self.corner(amp.readout_corner)
         flips = (amp.flip_x, amp.flip_y) if self.is_transposed else (amp.flip_y, amp.flip_x)
-        raw = {name: self.box(getattr(amp, name), detector.raw_shape) for name in RAW_BOXES}
+        raw: dict[str, Any] = {name: self.box(getattr(amp, name), detector.raw_shape) for name in RAW_BOXES}
         box = self.box(amp.box, detector.shape)
         return attrs.evolve(amp, box=box, flip_y=flips[0], flip_x=flips[1], readout_corner=corner, **raw)
 
@@ -77,6 +78,7 @@ class Mirror:
         return nx - 1 - x if self.flip_x else x, ny - 1 - y if self.flip_y else y
 
     def detector(self, detector: Detector) -> Detector:
+        """The detector with its amplifiers and its place in the focal plane."""
         is_odd = (self.is_transposed + self.flip_y + self.flip_x) % 2
         return attrs.evolve(
             detector,
@@ -90,6 +92,7 @@ class Mirror:
         )
 
     def exposure(self, exposure: Exposure) -> Exposure:
+        """The exposure turned: pixels and detector."""
         detector = self.detector(exposure.detector)
         return attrs.evolve(exposure.share(), pixels=self.pixels(exposure.pixels), detector=detector)
 
