@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -11,14 +13,16 @@ import pytest
 import isrcore
 from isrcore.testing import strategies
 
+ROOT = Path(__file__).parents[1]
 FAST = ["-k", "tile or flips or sections", "-p", "no:cacheprovider", "-W", "error", "-q"]
 
 
-def run(folder: Path, *words: str) -> tuple[int, str]:
+def run(folder: Path, *words: str, **environment: str) -> tuple[int, str]:
     """Exit status and output of pytest in a folder."""
     done = subprocess.run(
         [sys.executable, "-m", "pytest", *words, *FAST],
         cwd=folder,
+        env={**os.environ, **environment},
         capture_output=True,
         text=True,
         check=False,
@@ -37,15 +41,37 @@ def installed() -> None:
     "loading",
     [
         ["-p", "isrcore_pytest"],
-        ["-p", "isrcore.testing.pytest_plugin"],
         ["-p", "isrcore.testing.pytest_plugin", "-p", "isrcore_pytest"],
     ],
-    ids=["light", "whole", "twice"],
+    ids=["light", "twice"],
 )
 @pytest.mark.usefixtures("installed")
 def test_cameras_are_tested_without_a_file(tmp_path: Path, loading: list[str]) -> None:
     status, told = run(tmp_path, *loading, "--isr-camera", "simulated", "--isr-camera", "EFOSC2")
     assert (status, "6 passed" in told) == (0, True), told
+
+
+@pytest.fixture
+def entry_point(tmp_path: Path) -> str:
+    """A folder for PYTHONPATH in which the plugin is installed as pyproject.toml says."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    points = [f"{name} = {module}" for name, module in project["entry-points"]["pytest11"].items()]
+    metadata = tmp_path / "site" / "isrcore_entry-1.dist-info"
+    metadata.mkdir(parents=True)
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: isrcore-entry\nVersion: 1\n")
+    (metadata / "entry_points.txt").write_text("\n".join(["[pytest11]", *points, ""]))
+    # pytest rewrites the modules of distributions with plugins.
+    (metadata / "RECORD").write_text("isrcore/__init__.py,,\nisrcore_pytest/__init__.py,,\n")
+    return os.pathsep.join([str(metadata.parent), *filter(None, sys.path)])
+
+
+@pytest.mark.parametrize("loading", [[], ["-p", "isrcore.testing.pytest_plugin"]], ids=["once", "again"])
+@pytest.mark.usefixtures("installed")
+def test_an_installed_plugin_may_be_loaded_again(
+    tmp_path: Path, entry_point: str, loading: list[str]
+) -> None:
+    status, told = run(tmp_path, *loading, "--isr-camera", "simulated", PYTHONPATH=entry_point)
+    assert (status, "3 passed" in told) == (0, True), told
 
 
 @pytest.mark.usefixtures("installed")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any, NamedTuple
 
 import attrs
@@ -33,7 +34,10 @@ class Mutant:
     make: Callable[[], Any]
 
     def message(self) -> str:
-        """What the kit says of the mutant; empty when nobody notices."""
+        """What the kit says of the mutant, found out once; empty when nobody notices."""
+        return _message(self)
+
+    def _found(self) -> str:
         try:
             made = self.make()
         except ValueError as fault:
@@ -52,3 +56,8 @@ class Mutant:
         # The first fault; before it stands whose promise it is.
         lines = [line.removeprefix("  - ").strip() for line in self.message().splitlines()]
         return Caught(self.name, self.what, name, lines[min(1, len(lines) - 1)] if lines else "")
+
+
+@cache
+def _message(mutant: Mutant) -> str:
+    return mutant._found()
