@@ -9,7 +9,7 @@ from itertools import pairwise
 import attrs
 import numpy as np
 
-from isrcore_inspect.profiles import SIGNIFICANT, WANDER, Profile, Run, find_runs, merged, run_of
+from isrcore_inspect.profiles import SIGNIFICANT, Profile, Run, find_runs, merged, run_of
 
 # Fewer columns of one level are an edge, or bad columns.
 _LEAST = 3
@@ -75,7 +75,7 @@ def analyse(light: Profile, dark: Profile | None) -> Axis:
     # Faint light has hardly more noise than none, and amplifiers differ: then the level tells.
     lowest = _lowest(find_runs(response), size)
     groups += [pair for pair in lowest if not groups or _is_likely(pair, groups, light)]
-    groups = _completed(_joined(groups), response)
+    groups = _joined(groups)
     lit, scraps = _lit(_widened(groups, response), size)
     strips = [strip for pair in groups for strip in _split(light, dark, *pair)]
     bare = _without(groups, merged(strips))
@@ -101,27 +101,6 @@ def _quiet(light: Profile) -> list[tuple[int, int]]:
     cuts = np.flatnonzero(np.diff(fitting, prepend=False, append=False))
     pairs = [(int(start), int(stop)) for start, stop in zip(cuts[::2], cuts[1::2], strict=True)]
     return [pair for pair in pairs if _LEAST <= pair[1] - pair[0] <= _MOST * len(noise)]
-
-
-def _completed(pairs: Sequence[tuple[int, int]], response: Profile) -> list[tuple[int, int]]:
-    """Ranges with columns beside them of the same level: that of few pixels' noise is not well known."""
-    found = []
-    for start, stop in pairs:
-        while start > 0 and _is_alike(response, start - 1, slice(start, min(start + 4, stop))):
-            start -= 1
-        while stop < len(response) and _is_alike(response, stop, slice(max(stop - 4, start), stop)):
-            stop += 1
-        found.append((start, stop))
-    return _joined(found)
-
-
-def _is_alike(profile: Profile, x: int, near: slice) -> bool:
-    """Whether a column has the level of some others."""
-    error = math.hypot(profile.error[x], float(np.mean(profile.error[near])) / 2)
-    error = math.hypot(error, WANDER * profile.noise[x])
-    # Light, even if it is faint, is noisier than what gets none.
-    is_noisy = profile.noise[x] > _NOISY * float(np.median(profile.noise[near]))
-    return abs(profile.level[x] - float(np.mean(profile.level[near]))) < SIGNIFICANT * error and not is_noisy
 
 
 def _is_likely(pair: tuple[int, int], groups: Sequence[tuple[int, int]], light: Profile) -> bool:

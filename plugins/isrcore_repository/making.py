@@ -10,11 +10,11 @@ from isrcore_repository.repository import LAYOUT, EmbeddedRepository
 from isrcore_repository.tables import Tables
 
 
-def make_repository(root: Path, camera: str, registry: Registry) -> bool:
+def make_repository(root: Path, camera: str, registry: Registry | None = None) -> bool:
     """Make a repository of a camera; False when there is one of that camera already.
 
-    A camera file is copied into it. Raises `RepositoryError` for a repository of another camera, and for a
-    folder with something else in it.
+    The file of a camera of ``registry`` is copied into it. Raises `RepositoryError` for a repository of
+    another camera, and for a folder with something else in it.
     """
     if (root / layout.MARKER).exists():
         there = EmbeddedRepository.open(root, registry).camera
@@ -31,7 +31,7 @@ def make_repository(root: Path, camera: str, registry: Registry) -> bool:
             f"{str(root)!r} is not empty: it holds {others[0]!r}\n"
             "  name a new folder; raw files are ingested from where they are"
         )
-    if plugin := registry.file_camera(camera):
+    if registry is not None and (plugin := registry.file_camera(camera)):
         plugin.copy_to(root / layout.CAMERA)
     Tables(root / layout.REGISTRY).create()
     # Last: a folder with this file is a whole repository.
