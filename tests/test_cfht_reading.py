@@ -187,12 +187,18 @@ def test_unreadable_cards_leave_the_rest_known(change):
     assert (visit.filter, visit.dark_s, visit.airmass) == ("i.MP9702", 20.5, 1.471)
 
 
-def test_a_missing_site_asks_no_network(monkeypatch):
+@pytest.mark.parametrize("site", [{}, {"LONGITUD": None, "LATITUDE": ""}, {"LONGITUD": "-155.47"}])
+def test_a_missing_site_asks_no_network(monkeypatch, site):
     def refuse(*args, **keywords):
         raise AssertionError("the network was asked for the site")
 
     monkeypatch.setattr("astropy.coordinates.EarthLocation.of_site", refuse)
-    assert read_visit(PRIMARY).ra_deg == pytest.approx(280.5, abs=3e-5)
+    assert read_visit(PRIMARY | site).ra_deg == pytest.approx(280.5, abs=3e-5)
+
+
+def test_an_exposure_beyond_all_calendars_has_no_date():
+    visit = read_visit(PRIMARY | {"EXPTIME": 1e300})
+    assert (visit.date, visit.exposure_s) == (None, 1e300)
 
 
 def test_a_missing_translator_says_what_to_install(monkeypatch):

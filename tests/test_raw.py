@@ -311,6 +311,11 @@ def test_an_incomplete_date_is_unknown(cards: dict[str, str]) -> None:
     assert read_date(fits.Header(cards), 20.0) is None
 
 
+def test_an_exposure_beyond_all_calendars_has_no_date() -> None:
+    header = fits.Header({"DATE-OBS": "2020-01-02T03:04:05", "EXPTIME": 1e300})
+    assert visit_from_header(header).date is None
+
+
 def test_a_header_without_cards_says_nothing() -> None:
     visit = visit_from_header(fits.Header())
     assert math.isnan(visit.dark_s)

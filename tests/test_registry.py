@@ -188,3 +188,10 @@ def test_every_standard_contract_has_one_standard_implementation() -> None:
         assert len(registry.candidates(name)) == 1
     with pytest.raises(TypeError, match="'assembled' must be in a set"):
         StepSpec(name="a", doc="A.", requires="assembled")
+
+
+def test_a_plugin_is_found_by_its_name() -> None:
+    registry = Registry({"standard": isrcore_standard})
+    assert registry.plugin("standard") is isrcore_standard
+    with pytest.raises(KeyError, match="no plugin 'other' is loaded; there is standard"):
+        registry.plugin("other")

@@ -28,6 +28,7 @@ from isrcore.defects import Defects
 from isrcore.exposure import Exposure, VisitInfo
 from isrcore.geometry import Box
 from isrcore.image import Float32, Mask, MaskedImage, MaskPlanes
+from isrcore.isr import IsrTask
 from isrcore.kernels.ops import (
     Affine,
     Arithmetic,
@@ -41,11 +42,13 @@ from isrcore.kernels.ops import (
     SetVariance,
     Subtract,
 )
+from isrcore.plan import Plan
 from isrcore.registry import Registry
 from isrcore.testing import brighter_fatter
 from isrcore.testing.configs import FILTERS, configs
 from isrcore.testing.crosstalk import crosstalks
 from isrcore.testing.fringes import fringe_frames
+from isrcore.testing.headers import headers_like
 from isrcore.testing.linearity import curve_ops, linearizers, polynomials
 from isrcore.testing.optics import transmission_curves
 from isrcore.testing.registers import deferred_charges
@@ -61,12 +64,14 @@ __all__ = [
     "exposures",
     "frames",
     "generators",
+    "headers_like",
     "invertible_ops",
     "masked_images",
     "masks",
     "operands",
     "ops",
     "planes_of",
+    "plans",
     "raw_exposures",
     "runs",
     "visits",
@@ -412,3 +417,10 @@ def runs(draw: st.DrawFn, /, registry: Registry, **fixed: Any) -> tuple[Config, 
     detector = draw(detectors())
     config = draw(configs(registry, **fixed))
     return config, draw(raw_exposures(detector)), draw(calibrations_for(detector))
+
+
+@st.composite
+def plans(draw: st.DrawFn, /, registry: Registry, **fixed: Any) -> Plan:
+    """Plans of runs as `runs` draws them: for a raw exposure of any detector, with every calibration."""
+    config, exposure, inputs = draw(runs(registry, **fixed))
+    return IsrTask(config=config, registry=registry).plan(exposure, **inputs)
