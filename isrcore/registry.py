@@ -17,13 +17,14 @@ import pluggy
 from isrcore import hookspecs
 from isrcore.camera import Camera, CameraError
 from isrcore.camera_files import CameraFile, FileCamera, find_camera_files, is_camera_file, load_camera_file
+from isrcore.contradictions import contradictions
 from isrcore.exposure import Exposure
 from isrcore.fits import check_writable
 from isrcore.raw import RawSource
 from isrcore.raw_listing import RawListing, list_source
 from isrcore.raw_writing import RawWriter, default_writer
 from isrcore.step import Step
-from isrcore.stepspecs import GIVEN_FACTS, STANDARD, StepSpec
+from isrcore.stepspecs import StepSpec
 
 _FACT_CARD = re.compile(r"ISRF\d{3}")
 
@@ -77,7 +78,7 @@ class Registry:
         self._shadows = dict(shadows or {})
         self._plugins, self._chosen = dict(plugins), chosen
         self._curated: dict[str, dict[str, Any]] = {}
-        problems = sorted(self._problems())
+        problems = sorted(contradictions(self._results("isr_cameras"), self.steps))
         if problems:
             raise RegistryError("plugins contradict each other\n  " + "\n  ".join(problems))
 
@@ -451,49 +452,6 @@ class Registry:
         seen = exposure.share()
         seen.pixels = exposure.pixels.read_only()
         list(self._results("isr_after_step", step=step, exposure=seen))
-
-    def _problems(self) -> Iterator[str]:
-        """Every contradiction between plugins."""
-        yield from self._repeated_cameras()
-        yield from self._differing_contracts()
-        yield from self._bad_names()
-        yield from self._rival_readers()
-        specs = {**STANDARD, **self.specs}
-        known = GIVEN_FACTS.union(*(spec.provides for spec in specs.values()))
-        for spec in specs.values():
-            for fact in sorted((spec.requires | spec.after | spec.before) - known):
-                yield f"step '{spec.name}' waits for fact '{fact}', which no known step provides"
-
-    def _repeated_cameras(self) -> Iterator[str]:
-        owners: dict[str, str] = {}
-        for plugin, cameras in self._results("isr_cameras"):
-            for camera in cameras:
-                if camera.name in owners:
-                    yield f"camera {camera.name!r} comes from plugins {owners[camera.name]!r} and {plugin!r}"
-                owners[camera.name] = plugin
-
-    def _differing_contracts(self) -> Iterator[str]:
-        seen: dict[str, tuple[str, StepSpec]] = {}
-        for plugin, step in self.steps:
-            first, spec = seen.setdefault(step.spec.name, (plugin, step.spec))
-            if spec != step.spec:
-                yield f"step '{spec.name}' has different contracts in plugins {first!r} and {plugin!r}"
-
-    def _rival_readers(self) -> Iterator[str]:
-        readers: dict[str, tuple[str, Any]] = {}
-        for plugin, step in self.steps:
-            for kind, reader in step.readers.items():
-                first, other = readers.setdefault(kind, (plugin, reader))
-                if other != reader:
-                    names = " and ".join(map(repr, sorted((first, plugin))))
-                    yield f"files with {kind!r} are read differently by plugins {names}"
-
-    def _bad_names(self) -> Iterator[str]:
-        methods = {name for name in dir(Step) if not name.startswith("_")}
-        for plugin, step in self.steps:
-            if step.spec.name in methods:
-                name = step.spec.name
-                yield f"step '{name}' of plugin {plugin!r} has the name of a Task method; use a noun"
 
 
 def _without(plugin: Any, steps: Collection[type[Step]]) -> Any:

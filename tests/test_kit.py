@@ -19,6 +19,7 @@ from isrcore.testing import CameraContract
 from isrcore.testing.camera_case import CameraCase
 from isrcore.testing.raw_checks import check_raw_headers
 from isrcore.testing.raw_files import Outline
+from tests.camera_texts import TWO, camera_file
 from tests.golden import DATA
 
 REGISTRY = Registry(
@@ -76,11 +77,36 @@ class TestEfosc2(CameraContract):
     registry = REGISTRY
     # A bias and a science frame.
     raw = tuple(sorted(EFOSC2.glob("*.fits"))[::10]) if EFOSC2.is_dir() else ()
+    # It has one detector, and does not say where that lies.
+    test_one_detector_is_read_alone = None
+    test_detectors_lie_apart_in_the_focal_plane = None
+    test_the_focal_plane_comes_back_from_the_field = None
 
 
 class TestSimulated(CameraContract):
     camera = "simulated"
     registry = REGISTRY
+    # It exists in computers alone: no sky, no real frames.
+    test_the_focal_plane_comes_back_from_the_field = None
+    test_real_frames_are_read = None
+    test_damaged_real_headers_are_borne = None
+    test_overscans_of_real_frames_are_dark = None
+
+
+class TestCameraFile(CameraContract):
+    """A camera that is a file, with two amplifiers whose overscans lie in the middle."""
+
+    camera = str(camera_file(Path(mkdtemp(prefix="isrcore-camera-")), TWO))
+    test_one_detector_is_read_alone = None
+    test_pixels_come_back_from_the_focal_plane = None
+    test_detectors_lie_apart_in_the_focal_plane = None
+    test_the_focal_plane_comes_back_from_the_field = None
+    test_real_frames_are_read = None
+    test_damaged_real_headers_are_borne = None
+    test_overscans_of_real_frames_are_dark = None
+    # Nothing is imported.
+    test_importing_the_plugin_does_nothing_else = None
+    test_no_optional_dependency_is_needed_to_import = None
 
 
 def test_real_frames_are_looked_at_where_there_are_some() -> None:

@@ -114,9 +114,13 @@ def _whole(found: _Found, layout: Layout, moves: Mapping[str, Any]) -> Extension
 def _layout(camera: FileCamera, source: RawSource, found: _Found, faults: list[str]) -> Layout | None:
     """The detector as this file has it; what is wrong with it or the visit is added to the faults."""
     table, nominal = found.table, camera.layouts[found.table.name]
+    headers = {name: merge_headers(source.header, part.header) for name, part in found.per_amplifier.items()}
+    try:
+        camera.visit.read(next(iter(headers.values())))
+    except HeaderFault as fault:
+        faults.extend(str(fault).splitlines())
     if source.listed is not None:
         return attrs.evolve(nominal, moves=())
-    headers = {name: merge_headers(source.header, part.header) for name, part in found.per_amplifier.items()}
     shapes: Any = {name: part.shape for name, part in found.per_amplifier.items()}
     layout = None
     try:
@@ -127,10 +131,6 @@ def _layout(camera: FileCamera, source: RawSource, found: _Found, faults: list[s
                 raise CameraError(f"image has shape {shapes[name]}, the camera file says {shape}")
     except (HeaderFault, CameraError) as fault:
         faults.extend(f"detector {table.name!r}: {line}" for line in str(fault).splitlines())
-    try:
-        camera.visit.read(next(iter(headers.values())))
-    except HeaderFault as fault:
-        faults.extend(str(fault).splitlines())
     return layout
 
 

@@ -10,12 +10,24 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from isrcore.camera import Camera, Detector
+from isrcore.camera_files import is_camera_file, load_camera_file
 from isrcore.config import Config
 from isrcore.isr_config import default_config, isr_config
 from isrcore.registry import Registry
 
 if TYPE_CHECKING:
     from isrcore.testing.raw_files import RawFiles
+
+
+def find_camera(camera: str, registry: Registry) -> tuple[Camera, Registry]:
+    """The camera of a name, or of a file (``*.toml``), and the plugins with it.
+
+    Raises RegistryError and CameraError.
+    """
+    if not is_camera_file(camera):
+        return registry.camera(camera), registry
+    loaded = load_camera_file(camera)
+    return loaded.camera, registry.with_camera_file(loaded.file)
 
 
 @attrs.define(eq=False, slots=False)
@@ -30,10 +42,13 @@ class CameraCase:
     def of(
         cls, camera: str, registry: Registry | None = None, raw: str | Path | Iterable[str | Path] = ()
     ) -> CameraCase:
-        """The camera of that name, by default of the installed plugins. Raises RegistryError."""
-        known = registry or Registry.discover()
+        """The camera of that name, by default of the installed plugins, or of a camera file.
+
+        Raises RegistryError and CameraError.
+        """
+        found, known = find_camera(camera, registry or Registry.discover())
         files = [raw] if isinstance(raw, str | Path) else raw
-        return cls(known.camera(camera), known, tuple(Path(file) for file in files))
+        return cls(found, known, tuple(Path(file) for file in files))
 
     @property
     def label(self) -> str:

@@ -40,15 +40,17 @@ def pytest_collection_modifyitems(
 
 def _module(cameras: Sequence[str], files: Sequence[Path]) -> ModuleType:
     """A test module with a class for every camera. Raises UsageError for one that nobody knows."""
+    from isrcore.camera import CameraError
     from isrcore.registry import Registry, RegistryError
+    from isrcore.testing.camera_case import find_camera
 
-    registry, module = Registry.discover(), ModuleType("isr_cameras")
-    for camera in cameras:
+    module = ModuleType("isr_cameras")
+    for text in cameras:
         try:
-            registry.camera(camera)
-        except RegistryError as fault:
+            camera, registry = find_camera(text, Registry.discover())
+        except (RegistryError, CameraError) as fault:
             raise pytest.UsageError(str(fault)) from fault
-        made = contract_of(camera, _files_of(camera, cameras, files, registry), registry)
+        made = contract_of(camera.name, _files_of(camera.name, cameras, files, registry), registry)
         made.__module__ = module.__name__
         setattr(module, made.__name__, made)
     return module

@@ -8,6 +8,7 @@ import tempfile
 import warnings
 import weakref
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from functools import cached_property
 from itertools import count
 from pathlib import Path
@@ -22,6 +23,7 @@ from astropy.utils.exceptions import AstropyWarning
 
 from isrcore.camera import Camera, Detector
 from isrcore.exposure import Exposure, VisitInfo
+from isrcore.fits import FitsError
 from isrcore.fits_parts import read_parts
 from isrcore.image import MaskedImage
 from isrcore.raw import Extension, RawSource
@@ -38,6 +40,9 @@ VISITS = (
         33.5, -12.75, 1.87,
     ),
 )  # fmt: skip
+
+# Types of exposures, in the order in which cameras are likely to know them.
+_TYPES = ("science", "flat", "bias", "dark", "arc")
 
 # Raw numbers up to here are light in every camera; above may be pile-up.
 _BRIGHTEST = 40000
@@ -132,11 +137,21 @@ class RawFiles:
 
     @cached_property
     def visits(self) -> tuple[VisitInfo, VisitInfo]:
-        """The two visits, through filters that the camera has."""
+        """The two visits, through filters that the camera has and of types that its files can say."""
         names = [one.name for one in self.case.camera.filters] or [visit.filter for visit in VISITS]
         chosen = zip(VISITS, (names[0], names[-1]), strict=True)
-        first, second = (attrs.evolve(visit, filter=name) for visit, name in chosen)
+        first, second = (self._sayable(attrs.evolve(visit, filter=name)) for visit, name in chosen)
         return first, second
+
+    def _sayable(self, visit: VisitInfo) -> VisitInfo:
+        """The visit, of another type if the camera's writer refuses its own."""
+        frame = self.frame(self.case.camera, self.detectors[0], visit)
+        for name in dict.fromkeys((visit.observation_type, *_TYPES)):
+            typed = attrs.evolve(visit, observation_type=name)
+            with suppress(FitsError):
+                self.write([attrs.evolve(frame, visit=typed)])
+                return typed
+        return visit
 
     def frame(self, camera: Camera, detector: Detector, visit: VisitInfo) -> Exposure:
         """A raw frame whose levels are other than the camera's where its files can say so."""
