@@ -27,7 +27,7 @@ from isrcore import (
 )
 from isrcore.testing.camera_case import CameraCase
 from isrcore.testing.focal_plane_checks import check_field, check_focal_plane, check_mosaic
-from isrcore.testing.geometry_checks import check_boxes, check_flips, check_tiling
+from isrcore.testing.geometry_checks import check_flips, check_tiling
 from isrcore.testing.header_checks import check_headers, check_silent_defaults
 from isrcore.testing.import_checks import check_import, check_optional
 from isrcore.testing.override_checks import (
@@ -269,7 +269,8 @@ MUTANTS = (
            lambda: with_alias("red")),
     Mutant("gap in the tiling", "A is a column too narrow", check_tiling, "a gap: .* no amplifier",
            lambda: case_of(cut_to(FIRST))),
-    Mutant("shared raw pixels", "A's raw section reaches into B's prescan", None, "raw sections of amplifiers overlap",
+    Mutant("shared raw pixels", "A's raw section reaches into B's prescan", None,
+           "raw sections of amplifiers overlap",
            lambda: case_of(with_amp("A", raw_box=attrs.evolve(A.raw_box, x1=A.raw_box.x1 + 1)))),
     Mutant("overscan off by one", "data and overscan begin a column early", check_overscans,
            "first column of serial_overscan_box holds light", off_by_one),
