@@ -24,6 +24,9 @@ exit status:
   2  wrong options
 """
 
+# Between what to look at and why.
+_GAP = "    "
+
 _NEXT = {
     "camera": """wrote {folder}, a camera of one CCD with two amplifiers
   cd {folder} && pip install -e '.[test]' && pytest
@@ -61,5 +64,12 @@ def write_new(arguments: argparse.Namespace) -> int:
     naming = Naming(arguments.kind, arguments.name)
     naming.check(arguments.registry)
     write_package(naming, Path.cwd())
-    print(_NEXT[naming.kind].format(**naming.values, folder=naming.folder))
+    print(_in_columns(_NEXT[naming.kind].format(**naming.values, folder=naming.folder)))
     return 0
+
+
+def _in_columns(text: str) -> str:
+    """The text with what follows a gap of four blanks below each other."""
+    lines = [line.partition(_GAP) for line in text.splitlines()]
+    width = max(len(first) for first, gap, _ in lines if gap)
+    return "\n".join(f"{first:{width}}{gap}{rest}" if gap else first for first, gap, rest in lines)
