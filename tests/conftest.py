@@ -16,7 +16,7 @@ os.environ["ISRCORE_CAMERAS"] = ""
 
 settings.register_profile(
     "ci",
-    max_examples=30,
+    max_examples=20,
     deadline=None,
     derandomize="CI" in os.environ,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],

@@ -221,7 +221,11 @@ def test_ctrl_c_leaves_nothing_half_written(
 ) -> None:
     site = install(f"{moment}Path('reached').touch() or time.sleep(60)")
     words = ["run", science[0], "-o", "out", "--jobs", "2", *NO_MASTERS]
-    script = f"import sys; from isrcore.cli.main import main; sys.exit(main({words}))"
+    # Whoever runs the tests in the background has this signal ignored, and processes inherit that.
+    script = (
+        "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); "
+        f"from isrcore.cli.main import main; sys.exit(main({words}))"
+    )
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(site), *filter(None, sys.path)])}
     told = tmp_path / "told"
     with told.open("w") as messages:
