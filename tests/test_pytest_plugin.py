@@ -109,7 +109,7 @@ def test_asking_for_the_kit_without_what_it_needs_says_what_to_install() -> None
         "except ImportError as fault: print(fault)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert "CameraContract needs hypothesis; install it with: pip install 'isrcore[test]'" in done.stdout
+    assert "CameraContract needs hypothesis; install it with: pip install 'isrcore[kit]'" in done.stdout
     with pytest.raises(AttributeError, match="has no attribute 'Contract'"):
         isrcore.testing.Contract  # noqa: B018
     assert strategies.__all__ == sorted(strategies.__all__)
