@@ -161,4 +161,4 @@ def test_pairs_without_bright_sources_are_told(isr, tmp_path):
 
 def test_detectors_without_counterparts_are_refused():
     with pytest.raises(MasterError, match="among two or more of one shape"):
-        _check(Stack(Detector.of_shape((10, 10))))
+        _check(Stack(Detector.of_shape((10, 10)), "small"))
