@@ -14,6 +14,9 @@ from isrcore.cli.main import main
 # Cameras of whoever runs the tests are not ours.
 os.environ["ISRCORE_CAMERAS"] = ""
 
+# Where it is set every command that a test starts compiles all modules anew: a second each.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
 settings.register_profile(
     "ci",
     max_examples=20,
