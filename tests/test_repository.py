@@ -419,7 +419,13 @@ def test_a_rebuild_leaves_out_what_a_killed_command_left_and_removes_it_when_it_
     assert file.exists()
     for path in (left / "combined0.npz", left, file):
         os.utime(path, (1.0, 1.0))
+    # A name whose file is gone: somebody is at work there, and took it away a moment ago.
+    busy = left.with_name(".isr-calibrate-def.part")
+    busy.mkdir()
+    (busy / "1.planes").symlink_to(busy / "gone")
+    os.utime(busy, (1.0, 1.0))
     assert isr("rebuild", calibrated)[0] == 0
+    assert busy.exists()
     assert not left.exists()
     assert not file.exists()
 

@@ -144,7 +144,7 @@ def _remove_abandoned(root: Path) -> None:
 
 
 def _last_change_s(path: Path) -> float:
-    """When a file, or anything in a folder, was last written; zero when it is gone meanwhile."""
+    """When a file, or anything in a folder, was last written; now, when somebody is taking files away."""
     with suppress(FileNotFoundError):
         return max(one.stat().st_mtime for one in (path, *path.rglob("*")))
-    return 0.0
+    return time.time()
