@@ -8,6 +8,7 @@ import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from pathlib import Path
 from typing import IO
 
@@ -15,24 +16,114 @@ from typing import IO
 UNFINISHED = ".part"
 
 
+class _Unfinished:
+    """A file beside ``target``, which takes the target's name in one move once it is finished.
+
+    Until then, and when anything raises, a target that was there before is untouched.
+    """
+
+    def __init__(self, target: Path) -> None:
+        self.target = target
+        self._temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex}{UNFINISHED}")
+        self._stream: IO[bytes] | None = None
+
+    @contextmanager
+    def writing(self) -> Iterator[IO[bytes]]:
+        """A stream for the content; when the block raises, nothing is left behind."""
+        try:
+            self._stream = self._temporary.open("w+b")
+            yield self._stream
+            self._stream.flush()
+        except BaseException:
+            self.discard()
+            raise
+
+    def finish(self) -> None:
+        """Force what was written to disk and give it its name; may be called from another thread."""
+        assert self._stream is not None, "nothing was written"
+        try:
+            os.fsync(self._stream.fileno())
+            self._stream.close()
+            self._temporary.replace(self.target)
+        except BaseException:
+            self.discard()
+            raise
+        _synchronise(self.target.parent)
+
+    def discard(self) -> None:
+        """Remove what was written."""
+        if self._stream is not None:
+            # What cannot be written any more need not be.
+            with suppress(OSError):
+                self._stream.close()
+        self._temporary.unlink(missing_ok=True)
+
+
 @contextmanager
 def replacing(target: Path) -> Iterator[IO[bytes]]:
     """A stream to a file beside ``target``, which takes the target's name in one move when the block ends.
 
-    It is forced to disk first. When the block raises, nothing is left behind and a target that was there
-    before is untouched.
+    It is forced to disk first; inside `deferring` that and the move are left for later. When the block
+    raises, nothing is left behind and a target that was there before is untouched.
     """
-    temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex}{UNFINISHED}")
+    unfinished, deferred = _Unfinished(target), _deferred.get()
+    with unfinished.writing() as stream:
+        yield stream
+    if deferred is None:
+        unfinished.finish()
+    else:
+        deferred.append(unfinished)
+
+
+class Deferred:
+    """Files that are written, but neither safe on disk nor under their names."""
+
+    def __init__(self) -> None:
+        self._files: list[_Unfinished] = []
+
+    def append(self, file: _Unfinished) -> None:
+        """Take a file over."""
+        self._files.append(file)
+
+    def finish(self) -> None:
+        """Force the files to disk and name them, one after the other; from any thread, while others write.
+
+        Raises OSError for the first that cannot be; then it and those after it are gone.
+        """
+        try:
+            while self._files:
+                self._files.pop(0).finish()
+        finally:
+            self.discard()
+
+    def discard(self) -> None:
+        """Remove what has no name yet."""
+        while self._files:
+            self._files.pop().discard()
+
+    def __del__(self) -> None:
+        """Whoever was to finish them was interrupted."""
+        self.discard()
+
+
+_deferred: ContextVar[Deferred | None] = ContextVar("deferred", default=None)
+
+
+@contextmanager
+def deferring() -> Iterator[Deferred]:
+    """Leave waiting for the disk for later: files that `replacing` writes in the block wait to be finished.
+
+    When the block raises they are removed.
+    """
+    deferred = Deferred()
+    token = _deferred.set(deferred)
     try:
-        with temporary.open("w+b") as stream:
-            yield stream
-            stream.flush()
-            os.fsync(stream.fileno())
-        temporary.replace(target)
+        yield deferred
     except BaseException:
-        temporary.unlink(missing_ok=True)
+        deferred.discard()
         raise
-    _synchronise(target.parent)
+    finally:
+        _deferred.reset(token)
 
 
 def remove_unfinished(target: Path, older_than_s: float = 0.0) -> None:

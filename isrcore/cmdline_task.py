@@ -14,7 +14,7 @@ from astropy.table import Table
 
 from isrcore.config import Config
 from isrcore.repository import DatasetExistsError, Repository
-from isrcore.task import Struct, Task, TaskError
+from isrcore.task import Metadata, Struct, Task, TaskError
 from isrcore.versions import package_versions, version_differences
 
 _ADVICE = {
@@ -91,10 +91,14 @@ class CmdLineTask(Task):
 
         The dataset is ``isr_metadata``, for the data id of ``dataRef``.
         """
+        self._storeMetadata(dataRef, self.getFullMetadata())
+
+    def _storeMetadata(self, dataRef: Repository, metadata: Mapping[str, Metadata]) -> None:
+        """As `writeMetadata`, of metadata taken earlier: the task may be at work again."""
         name = self._getMetadataName()
         try:
             if name is not None:
-                dataRef.put(self.getFullMetadata(), name)
+                dataRef.put(metadata, name)
         except Exception as fault:  # whatever a repository raises: products matter more than metadata
             self.log.warning("metadata of %s cannot be stored: %s", dict(dataRef.dataId), fault)
 

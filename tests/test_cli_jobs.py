@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -288,12 +289,12 @@ def test_groups_stay_with_their_process_until_another_has_nothing_left() -> None
     assert agenda.next_for(0) is agenda.next_for(1) is None
 
 
-def make_squarer() -> Callable[[int], tuple[int, str]]:
+def make_squarer() -> Callable[[int], Callable[[], tuple[int, str]]]:
     logging.getLogger("isrcore.squares").warning("ready")
-    return lambda number: (number**2, os.environ["OMP_NUM_THREADS"])
+    return lambda number: lambda: (number**2, os.environ["OMP_NUM_THREADS"])
 
 
-def make_nothing() -> Callable[[int], int]:
+def make_nothing() -> Callable[[int], Callable[[], int]]:
     raise OSError("no disk")
 
 
@@ -302,16 +303,24 @@ class Listener:
 
     def __init__(self) -> None:
         self.found: dict[int, Any] = {}
+        self.told: list[str] = []
 
     def started(self, job: int) -> None:
-        self.found[job] = "started"
+        self._hear("started", job, "started")
 
     def finished(self, job: int, result: Any) -> None:
         assert self.found[job] == "started"
-        self.found[job] = result
+        self._hear("finished", job, result)
 
     def died(self, job: int, reason: str) -> None:
-        self.found[job] = reason
+        self._hear("died", job, reason)
+
+    def dropped(self, job: int) -> None:
+        self._hear("dropped", job, "dropped")
+
+    def _hear(self, word: str, job: int, found: Any) -> None:
+        self.told.append(f"{word} {job}")
+        self.found[job] = found
 
 
 def same(job: int) -> int:
@@ -329,6 +338,74 @@ def test_work_that_cannot_begin_is_told_for_every_job(capfd: pytest.CaptureFixtu
     listener = Listener()
     run_jobs([[1], [2]], same, make_nothing, 1, listener)
     assert listener.found == dict.fromkeys((1, 2), "its process ended with status 1")
+
+
+def make_relay() -> Callable[[int], Callable[[], bool]]:
+    """Every job but the last is finished only when the next one was begun."""
+    begun = [threading.Event() for _ in range(5)]
+
+    def begin(number: int) -> Callable[[], bool]:
+        begun[number].set()
+        return lambda: number == 3 or begun[number + 1].wait(timeout=60)
+
+    return begin
+
+
+def test_a_job_is_finished_while_the_next_one_is_begun() -> None:
+    listener = Listener()
+    run_jobs([[0, 1, 2, 3]], same, make_relay, 1, listener)
+    assert listener.found == dict.fromkeys(range(4), True)
+
+
+def make_mine() -> Callable[[int], Callable[[], int]]:
+    """Job 2 ends its process, while job 1 can be finished only where job 2 was not begun."""
+    begun = set[int]()
+
+    def begin(number: int) -> Callable[[], int]:
+        begun.add(number)
+        if number == 2:
+            os._exit(7)
+        return lambda: time.sleep(0.0 if number > 2 else 0.5) or len(begun)
+
+    return begin
+
+
+def test_jobs_that_a_dead_process_had_are_done_again_alone() -> None:
+    listener = Listener()
+    run_jobs([[1, 2, 3]], same, make_mine, 1, listener)
+    assert listener.told[:6] == [
+        "started 1",
+        "started 2",
+        "dropped 1",
+        "dropped 2",
+        "started 1",
+        "finished 1",
+    ]
+    # Two had a process that had finished one before; three has a new one.
+    assert listener.found == {1: 1, 2: "its process ended with status 7", 3: 1}
+
+
+def make_broken_end() -> Callable[[int], Callable[[], Any]]:
+    return lambda number: (lambda: 1 // (number - 2)) if number < 4 else (lambda: threading.Lock())
+
+
+def test_an_end_that_raises_costs_its_job_only(caplog: pytest.LogCaptureFixture) -> None:
+    listener = Listener()
+    run_jobs([[1, 2, 3], [4]], same, make_broken_end, 1, listener)
+    assert listener.found == {1: -1, 3: 1, **dict.fromkeys((2, 4), "its process ended with status 1")}
+    assert "ZeroDivisionError" in caplog.text
+    assert "cannot pickle" in caplog.text
+
+
+def make_sleeper() -> Callable[[int], Callable[[], int]]:
+    """Job 1 never ends, job 2 begins slowly."""
+    return lambda number: time.sleep(0.5 if number == 2 else 0) or (lambda: number != 1 or time.sleep(60))  # type: ignore[return-value]
+
+
+def test_an_end_that_takes_too_long_costs_its_job_only() -> None:
+    listener = Listener()
+    run_jobs([[1, 2]], same, make_sleeper, 1, listener, limit_s=5.0)
+    assert listener.found == {1: "it took longer than 5 s; allow more time", 2: True}
 
 
 def test_flagged_pixels_are_counted_band_by_band() -> None:

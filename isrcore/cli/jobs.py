@@ -1,8 +1,10 @@
 """Jobs on several processes: the death of one process costs the job it was doing, and no other.
 
 `concurrent.futures` would end all processes when one dies; here each has a pipe of its own, gets one job at a
-time, and is replaced when it dies. Processes are made by a fork server where there is one, because
-forking a program that has threads may leave locks held for ever; what the jobs need is imported once, there.
+time, and is replaced when it dies. A job has two parts: it is begun, and it is finished in a thread, which
+had better only wait, while the next one is begun. Of a process that dies while it has two jobs nobody knows
+which it died of; both are done again, each alone. Processes are made by a fork server where there is one,
+because forking a program that has threads may leave locks held for ever; what jobs need is imported there.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ import multiprocessing
 import os
 import pickle
 import signal
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -26,6 +29,8 @@ from typing import Any, Generic, NoReturn, Protocol, TypeVar, cast
 
 import attrs
 
+_log = logging.getLogger(__name__)
+
 J = TypeVar("J")
 D = TypeVar("D")
 R = TypeVar("R")
@@ -37,21 +42,30 @@ _ONE_THREAD = dict.fromkeys(
     ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"), "1"
 )
 
-# Seconds that a process gets to put away what it was doing.
+# Seconds that a process gets to put away what it was doing, and in it the thread that finishes a job.
 _PATIENCE_S = 10.0
+_FINISHING_S = 3.0
 
 
 class Listener(Protocol[J_contra, R_contra]):
     """Who is told how jobs go, in the calling process."""
 
     def started(self, job: J_contra) -> None:
-        """A job was handed over."""
+        """A job was handed over; twice, if it was dropped and is done again."""
 
     def finished(self, job: J_contra, result: R_contra) -> None:
         """A job returned."""
 
     def died(self, job: J_contra, reason: str) -> None:
         """The process doing the job is gone."""
+
+    def dropped(self, job: J_contra) -> None:
+        """The process doing the job is gone too, but it is not the job's fault, or all is being stopped."""
+
+
+@attrs.frozen
+class _Begun:
+    """Of the job only its end is left, and the next one can be begun."""
 
 
 @attrs.frozen
@@ -95,14 +109,23 @@ class Agenda(Generic[J]):
         return stolen
 
 
+@attrs.frozen(eq=False)
+class _Given(Generic[J]):
+    """A job that a process has, and since when; ``is_alone`` if it must not have another."""
+
+    job: J
+    is_alone: bool
+    since: float = attrs.field(factory=time.monotonic)
+
+
 @attrs.define(eq=False)
 class _Process(Generic[J]):
-    """A process, this end of its pipe, and what it is doing."""
+    """A process, this end of its pipe, the job it has begun, and the one it is about to finish."""
 
     handle: Any
     pipe: Connection
-    job: J | None = None
-    started: float = math.inf
+    begun: _Given[J] | None = None
+    ending: _Given[J] | None = None
 
     @classmethod
     def start(cls, context: Any, number: int, make_work: bytes) -> _Process[J]:
@@ -117,9 +140,14 @@ class _Process(Generic[J]):
         theirs.close()
         return cls(handle, ours)
 
-    def give(self, job: J, description: Any) -> None:
+    @property
+    def given(self) -> list[_Given[J]]:
+        """What it has, the older one first."""
+        return [given for given in (self.ending, self.begun) if given is not None]
+
+    def give(self, job: J, description: Any, is_alone: bool) -> None:
         """Hand over a job."""
-        self.job, self.started = job, time.monotonic()
+        self.begun = _Given(job, is_alone)
         # The process may have died between two jobs: that shows at the next reading.
         with suppress(OSError):
             self.pipe.send(description)
@@ -152,7 +180,7 @@ class _Process(Generic[J]):
 def run_jobs(
     groups: Iterable[Sequence[J]],
     describe: Callable[[J], D],
-    make_work: Callable[[], Callable[[D], R]],
+    make_work: Callable[[], Callable[[D], Callable[[], R]]],
     count: int,
     listener: Listener[J, R],
     limit_s: float = math.inf,
@@ -160,10 +188,11 @@ def run_jobs(
     """Do jobs on ``count`` processes; those of a group one after the other in one process, if possible.
 
     ``make_work`` is called once in every process, and what it returns for every job, with what ``describe``
-    says of the job; whatever that raises ends the process. All three are pickled, and so are results. A job
-    that takes longer than ``limit_s`` is ended with its process. Log records of isrcore appear in the calling
-    process. When the calling process is interrupted, or a job raises
-    KeyboardInterrupt, all processes stop, the listener hears what had ended, and KeyboardInterrupt is raised.
+    says of the job; that gives a function, called in a thread, which returns the result. Whatever either
+    raises ends the process. All three are pickled, and so are results. A job that takes longer than
+    ``limit_s`` is ended with its process. Log records of isrcore appear in the calling process. When the
+    calling process is interrupted, or the beginning of a job raises KeyboardInterrupt, all processes stop,
+    the listener hears what had ended and what was dropped, and KeyboardInterrupt is raised.
     """
     crew = _Crew(Agenda(groups), describe, pickle.dumps(make_work), listener, limit_s)
     try:
@@ -184,6 +213,8 @@ class _Crew(Generic[J, D, R]):
         limit_s: float = math.inf,
     ) -> None:
         self.limit_s = limit_s
+        # Jobs to be done again.
+        self.suspects = deque[J]()
         self.agenda, self.describe, self.make_work, self.listener = agenda, describe, make_work, listener
         self.context = start_server()
         self.processes: dict[int, _Process[J]] = {}
@@ -201,16 +232,20 @@ class _Crew(Generic[J, D, R]):
 
     def _patience(self) -> float | None:
         """Seconds until the first job has taken too long; None when there is no limit."""
-        left = self.limit_s - time.monotonic() + min(process.started for process in self.processes.values())
+        oldest = min(
+            (given.since for process in self.processes.values() for given in process.given), default=math.inf
+        )
+        left = self.limit_s - time.monotonic() + oldest
         return max(left, 0.0) if math.isfinite(left) else None
 
     def _end_overdue(self) -> None:
         """End the jobs that have taken too long, and go on with others."""
-        now = time.monotonic()
+        now, reason = time.monotonic(), f"it took longer than {self.limit_s:g} s; allow more time"
         for number, process in list(self.processes.items()):
-            if process.job is not None and now - process.started > self.limit_s:
-                process.stop()
-                self._bury(number, process, f"it took longer than {self.limit_s:g} s; allow more time")
+            late = [given for given in process.given if now - given.since > self.limit_s]
+            if late:
+                self._stop(process)
+                self._bury(number, process, [given for given in late if given in process.given], reason)
                 self._employ(number)
 
     def stop(self) -> None:
@@ -218,21 +253,31 @@ class _Crew(Generic[J, D, R]):
         for process in self.processes.values():
             process.handle.terminate()
         for process in self.processes.values():
-            process.stop()
-            with suppress(EOFError):
-                for message in process.messages():
-                    self._hear(process, message)
+            self._stop(process)
+            for given in process.given:
+                self.listener.dropped(given.job)
+
+    def _stop(self, process: _Process[J]) -> None:
+        """End a process; what it finished before is told."""
+        process.stop()
+        with suppress(EOFError):
+            for message in process.messages():
+                self._hear(process, message)
 
     def _employ(self, number: int) -> None:
-        """Give a process its next job, or let it go when there is none."""
-        job = self.agenda.next_for(number)
+        """Give a process its next job; let it go when there is none, once it has nothing to finish."""
         process = self.processes.get(number)
+        ending = process.ending if process else None
+        is_alone = bool(self.suspects)
+        if ending and (is_alone or ending.is_alone):
+            return
+        job = self.suspects.popleft() if is_alone else self.agenda.next_for(number)
         if job is not None:
             process = process or _Process.start(self.context, number, self.make_work)
             self.processes[number] = process
-            process.give(job, self.describe(job))
+            process.give(job, self.describe(job), is_alone)
             self.listener.started(job)
-        elif process:
+        elif process and not ending:
             self.processes.pop(number).pipe.close()
 
     def _listen(self, number: int, process: _Process[J]) -> None:
@@ -243,25 +288,32 @@ class _Crew(Generic[J, D, R]):
                     raise KeyboardInterrupt
                 self._hear(process, message)
         except EOFError:
-            self._bury(number, process)
-        if process.job is None:
+            given = process.given
+            self._bury(number, process, given if len(given) == 1 else [])
+        if process.begun is None:
             self._employ(number)
 
     def _hear(self, process: _Process[J], message: Any) -> None:
         """Take a log record or a result."""
         if isinstance(message, logging.LogRecord):
             logging.getLogger(message.name).handle(message)
-        elif isinstance(message, _Done) and process.job is not None:
-            job, process.job = process.job, None
-            self.listener.finished(job, message.result)
+        elif isinstance(message, _Begun):
+            process.ending, process.begun = process.begun, None
+        elif isinstance(message, _Done) and process.ending is not None:
+            ended, process.ending = process.ending, None
+            self.listener.finished(ended.job, message.result)
 
-    def _bury(self, number: int, process: _Process[J], reason: str = "") -> None:
-        """Tell of a job whose process died."""
+    def _bury(self, number: int, process: _Process[J], lost: list[_Given[J]], reason: str = "") -> None:
+        """Tell of the jobs that are lost with a process; what else it had is done again."""
         del self.processes[number]
         process.pipe.close()
-        if process.job is not None:
-            job, process.job = process.job, None
-            self.listener.died(job, reason or process.fate())
+        had, process.begun, process.ending = process.given, None, None
+        for given in had:
+            if given in lost:
+                self.listener.died(given.job, reason or process.fate())
+            else:
+                self.suspects.append(given.job)
+                self.listener.dropped(given.job)
 
 
 def start_server(modules: Sequence[str] = ()) -> BaseContext:
@@ -315,20 +367,58 @@ def _serve(pipe: Connection, make_work: bytes, level: int) -> None:
     handler = _Sender(pipe)
     logger.addHandler(handler)
     logger.setLevel(level)
+    worker = _Worker(handler)
     try:
-        work = pickle.loads(make_work)()
-        while True:
-            result = _Done(work(pipe.recv()))
-            # A thread of the job may be logging still.
-            with handler.lock or multiprocessing.RLock():
-                pipe.send(result)
+        worker.serve(pickle.loads(make_work)())
     except (EOFError, BrokenPipeError):
-        return
+        worker.end()
     except KeyboardInterrupt:
+        worker.end()
         with suppress(OSError):
-            pipe.send(_Interrupted())
+            worker.tell(_Interrupted())
+
+
+class _Worker:
+    """Does the jobs of one process."""
+
+    def __init__(self, sender: _Sender) -> None:
+        self._sender = sender
+        self._ending: threading.Thread | None = None
+
+    def serve(self, work: Callable[[Any], Callable[[], Any]]) -> None:
+        """Begin jobs until the pipe is closed; each is finished in a thread while the next one is begun."""
+        while True:
+            finish = work(self._sender.pipe.recv())
+            if self._ending is not None:
+                self._ending.join()
+            # A process that is told to stop does not wait for the disk for ever.
+            self._ending = threading.Thread(target=self._finish, args=(finish,), daemon=True)
+            self.tell(_Begun())
+            self._ending.start()
+
+    def _finish(self, finish: Callable[[], Any]) -> None:
+        """Finish a job and send its result; ends the process when that raises, as a beginning would."""
+        try:
+            result = finish()
+            # Nobody listens when the calling process is gone.
+            with suppress(BrokenPipeError):
+                self.tell(_Done(result))
+        except BaseException as fault:
+            _log.error("a job could not be finished", exc_info=fault)
+            os._exit(1)
+
+    def end(self) -> None:
+        """Wait a little for the job that is being finished."""
+        if self._ending is not None and self._ending.is_alive():
+            self._ending.join(_FINISHING_S)
+
+    def tell(self, message: Any) -> None:
+        """Send a message; a thread of a job may be sending or logging too."""
+        with self._sender.lock or multiprocessing.RLock():
+            self._sender.pipe.send(message)
 
 
 def _interrupt(_: int, __: FrameType | None) -> NoReturn:
-    """Stop as Ctrl-C does, so that unfinished files are removed on the way out."""
+    """Stop as Ctrl-C does, so that unfinished files are removed on the way out; once."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     raise KeyboardInterrupt

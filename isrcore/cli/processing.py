@@ -1,4 +1,7 @@
-"""What happens to one unit once it is planned: read, correct, write; in this process or another one."""
+"""What happens to one unit once it is planned: read, correct, write; in this process or another one.
+
+Waiting for the disk comes apart from the rest, so that the next unit can be begun meanwhile.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,7 @@ from typing import Any
 import attrs
 import numpy as np
 
+from isrcore.atomic import Deferred, deferring
 from isrcore.camera_files import CameraFile
 from isrcore.cli.calibration_files import CalibrationFiles
 from isrcore.cli.digests import known_sha256
@@ -33,7 +37,7 @@ from isrcore.kernels.tiled import Tiled
 from isrcore.origins import CAMERA, FINGERPRINT, SETTING, shipped_with
 from isrcore.raw import RawSource
 from isrcore.registry import Registry
-from isrcore.task import Struct
+from isrcore.task import Metadata, Struct
 
 _log = logging.getLogger(__name__)
 
@@ -47,6 +51,7 @@ class Job:
 
     ``digest`` is that of the raw file, ``kinds`` are the calibrations its plan reads and ``found`` those of
     them that a repository has. ``name`` is what records call the exposure; ``identity`` that of the product.
+    ``is_again``: a process that was doing it died, so the product may be there.
     """
 
     label: str
@@ -59,6 +64,7 @@ class Job:
     name: str = ""
     identity: str = ""
     found: Mapping[str, Path] = attrs.field(factory=dict)
+    is_again: bool = False
 
 
 @attrs.frozen
@@ -82,12 +88,17 @@ class Setup:
     keeps_results: bool = False
     camera: CameraFile | str = ""
 
-    def make_processor(self) -> Callable[[Job], Outcome]:
-        """A processor with the installed plugins, for a process that sends its outcomes to another."""
+    def make_processor(self) -> Callable[[Job], Callable[[], Outcome]]:
+        """What begins a unit with the installed plugins, in a process that sends its outcomes to another."""
         for source in self.sources:
             source.keep()
-        process = Processor(self, Registry.discover().choosing(self.camera))
-        return lambda job: process(job).sendable()
+        processor = Processor(self, Registry.discover().choosing(self.camera))
+
+        def begin(job: Job) -> Callable[[], Outcome]:
+            finish = processor.begin(job)
+            return lambda: finish().sendable()
+
+        return begin
 
 
 class Processor:
@@ -101,36 +112,86 @@ class Processor:
 
     def __call__(self, job: Job) -> Outcome:
         """Process one unit; whatever goes wrong is its own outcome."""
+        return self.begin(job)()
+
+    def begin(self, job: Job) -> Callable[[], Outcome]:
+        """Read, correct and write one unit; what is returned waits for the disk, and records how it ended.
+
+        That may be called in another thread while the next unit is begun.
+        """
         clock, task = Clock(), self._camera(job.camera).task
         task.emptyMetadata()
+        files, outcome = self._begun(job, clock)
+        # The next unit gets new ones.
+        metadata = task.getFullMetadata()
+
+        def finish() -> Outcome:
+            ended = outcome if files is None else self._finished(job, clock, files, outcome)
+            return self._recorded(job, ended, metadata)
+
+        if type(task).writeMetadata is IsrTask.writeMetadata:
+            return finish
+        # Somebody's own way to store metadata asks the task for them.
+        ended = finish()
+        return lambda: ended
+
+    def _begun(self, job: Job, clock: Clock) -> tuple[Deferred | None, Outcome]:
+        """The files of a unit that are to be finished, None if it failed, and its outcome once they are."""
         try:
-            result = self._correct(job, clock)
+            result, files = self._correct(job, clock)
         except Exception as fault:
-            if self.setup.traceback:
-                _log.error("%s failed", job.label, exc_info=fault)
-            found = {"reason": reason_of(fault), "fault": fault}
-            return self._recorded(job, Outcome.of(job, "failed", **found, **clock.result()))
-        exposure = result.exposure
+            return None, self._failed(job, clock, fault)
+        product = job.product if self._camera(job.camera).task.config.doWrite else None
+        exposure, kept = result.exposure, result if self.setup.keeps_results else None
         flagged = count_flagged(exposure.mask) / exposure.mask.size
         steps = tuple(entry.step for entry in exposure.history)
-        product = job.product if task.config.doWrite else None
-        _log.info("%s: wrote %s", job.label, product or "nothing, as doWrite is false")
-        found = {"product": product, "result": result if self.setup.keeps_results else None}
-        outcome = Outcome.of(job, "ok", steps=steps, flagged=flagged, **found, **clock.result())
-        return self._recorded(job, outcome)
+        return files, Outcome.of(job, "ok", product=product, steps=steps, flagged=flagged, result=kept)
 
-    def _recorded(self, job: Job, outcome: Outcome) -> Outcome:
-        """The outcome with the task's metadata, which are stored whether the unit went well or not."""
+    def _finished(self, job: Job, clock: Clock, files: Deferred, done: Outcome) -> Outcome:
+        """The outcome of a unit whose files are waited for; failed if they cannot be."""
+        try:
+            with clock.part("write"):
+                self._finish(job, files, done.product is not None)
+        except Exception as fault:
+            return self._failed(job, clock, fault)
+        _log.info("%s: wrote %s", job.label, done.product or "nothing, as doWrite is false")
+        return attrs.evolve(done, **clock.result())
+
+    def _finish(self, job: Job, files: Deferred, has_product: bool) -> None:
+        """Force a unit's files to disk and name them, and tell a repository. Raises `FitsError`."""
+        try:
+            files.finish()
+        except OSError as fault:
+            raise FitsError(
+                f"cannot write product {str(job.product)!r}: {fault}\n"
+                "  nothing unfinished was left behind; free space, then run again"
+            ) from fault
+        if has_product and isinstance(self.setup.record, DataRepository):
+            self.setup.record.add_product(job.product, int(job.name), job.detector)
+
+    def _failed(self, job: Job, clock: Clock, fault: Exception) -> Outcome:
+        """The outcome of a unit that went wrong."""
+        if self.setup.traceback:
+            _log.error("%s failed", job.label, exc_info=fault)
+        return Outcome.of(job, "failed", reason=reason_of(fault), fault=fault, **clock.result())
+
+    def _recorded(self, job: Job, outcome: Outcome, metadata: Mapping[str, Metadata]) -> Outcome:
+        """The outcome with the unit's metadata, which are stored whether it went well or not."""
         task = self._camera(job.camera).task
-        task.metadata.set("status", outcome.status)
+        own = metadata[task.getFullName()]
+        own.set("status", outcome.status)
         if outcome.reason:
-            task.metadata.set("reason", outcome.reason)
+            own.set("reason", outcome.reason)
         if self.setup.record is not None:
-            task.writeMetadata(self.setup.record.at(exposure=job.name, detector=job.detector))
-        return attrs.evolve(outcome, metadata=task.getFullMetadata())
+            here = self.setup.record.at(exposure=job.name, detector=job.detector)
+            if type(task).writeMetadata is IsrTask.writeMetadata:
+                task._storeMetadata(here, metadata)
+            else:
+                task.writeMetadata(here)
+        return attrs.evolve(outcome, metadata=metadata)
 
-    def _correct(self, job: Job, clock: Clock) -> Struct:
-        """Read, correct and write one unit."""
+    def _correct(self, job: Job, clock: Clock) -> tuple[Struct, Deferred]:
+        """Read, correct and write one unit; its files have yet to be finished."""
         camera = self._camera(job.camera)
         with clock.part("read"):
             # Calibrations first: then those of the last detector are gone before its pixels are read.
@@ -138,9 +199,9 @@ class Processor:
             raw = next(iter(self.registry.read_raw(job.path, [job.detector])))
         with clock.part("pixels"):
             result = camera.task.run(raw, **inputs)
-        with clock.part("write"):
+        with clock.part("write"), deferring() as files:
             self._write(job, result, inputs)
-        return result
+        return result, files
 
     def _write(self, job: Job, result: Struct, inputs: dict[str, Any]) -> None:
         """Write what came of a unit: thumbnails always, exposures unless ``doWrite`` is off."""
@@ -152,12 +213,10 @@ class Processor:
                 path,
                 compress=self.setup.compress,
                 # Only the product was looked for before; what is beside it belongs to it.
-                overwrite=self.setup.overwrite or path != job.product,
+                overwrite=self.setup.overwrite or job.is_again or path != job.product,
                 config_text=camera.config_text,
                 provenance=dict(self._provenance(job, inputs)),
             )
-        if camera.task.config.doWrite and isinstance(self.setup.record, DataRepository):
-            self.setup.record.add_product(job.product, int(job.name), job.detector)
 
     def _inputs(self, job: Job) -> dict[str, Any]:
         """The calibrations that the unit's plan reads; others need not be whole. Raises `FitsError`."""
@@ -224,12 +283,13 @@ class Clock:
 
     @contextmanager
     def part(self, name: str) -> Iterator[None]:
-        """Time a part."""
+        """Time a part, or more of it."""
         started = time.perf_counter()
         try:
             yield
         finally:
-            self._parts[name] = time.perf_counter() - started
+            spent = time.perf_counter() - started
+            self._parts[name] = self._parts.get(name, 0.0) + spent
 
     def result(self) -> dict[str, Any]:
         """As fields of an `Outcome`."""

@@ -207,7 +207,14 @@ class TaskRunner:
         groups = [list(group) for _, group in groupby(units, key=owner)]
         count, limit = min(self.arguments.jobs, len(units)), self.arguments.timeout
         options = {} if limit is None else {"limit_s": limit}
-        run_jobs(groups, describe, self._setup().make_processor, count, teller, **options)
+        handed_over = set[Unit]()
+
+        def describe_job(unit: Unit) -> Job:
+            is_again = unit in handed_over
+            handed_over.add(unit)
+            return attrs.evolve(describe(unit), is_again=is_again)
+
+        run_jobs(groups, describe_job, self._setup().make_processor, count, teller, **options)
 
     def _setup(self) -> Setup:
         """What all jobs have in common."""
@@ -318,9 +325,13 @@ class _Teller:
         if outcome.fault is not None and self.runner.arguments.doraise:
             raise outcome.fault
 
+    def dropped(self, unit: Unit) -> None:
+        """The process that a unit was in is gone, through no fault of the unit."""
+        remove_unfinished(self.products[unit])
+
     def died(self, unit: Unit, reason: str) -> None:
         """The process that a unit was in is gone."""
-        remove_unfinished(self.products[unit])
+        self.dropped(unit)
         outcome = Outcome.of(unit, "failed", reason=reason, fault=TaskError(reason))
         self.runner._record_end(unit, outcome)
         self.finished(unit, outcome)
