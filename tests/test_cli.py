@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import argparse
 import json
+import os
 import resource
 import shutil
 from collections.abc import Iterator
@@ -30,6 +32,7 @@ from isrcore import (
     read_exposure,
     write_exposure,
 )
+from isrcore.cli.run_options import add_run_options, threads_of
 from isrcore.fits import read_config, read_provenance
 from isrcore_simulated import CAMERA
 
@@ -181,8 +184,21 @@ def test_compressed_products_hold_the_same_pixels(isr, tmp_path, raw):
     assert plain.digest == small.digest
 
 
+@pytest.mark.parametrize(
+    ("words", "threads"),
+    [([], 4), (["--jobs", "2"], 1), (["--threads", "7"], 7), (["--jobs", "2", "--threads", "3"], 3)],
+)
+def test_one_process_uses_the_cores_and_several_share_them(monkeypatch, words, threads):
+    parser = argparse.ArgumentParser()
+    add_run_options(parser)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(9)), raising=False)
+    assert threads_of(parser.parse_args(words)) == threads
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {3}, raising=False)
+    assert threads_of(parser.parse_args(words)) == (1 if not words else threads)
+
+
 def test_the_number_of_threads_changes_nothing(isr, tmp_path, raw):
-    isr("run", raw, "-o", tmp_path / "one", *NO_MASTERS)
+    isr("run", raw, "-o", tmp_path / "one", "--threads", "1", *NO_MASTERS)
     isr("run", raw, "-o", tmp_path / "two", "--threads", "2", *NO_MASTERS)
     one, two = (read_exposure(tmp_path / name / "raw_sim0.fits") for name in ("one", "two"))
     assert one.digest == two.digest

@@ -22,7 +22,6 @@ from isrcore.config import Config, ConfigError
 from isrcore.data_repository import CalibrationSearch, RawFrame, RepositoryError
 from isrcore.exposure import Exposure
 from isrcore.isr import IsrTask
-from isrcore.kernels.tiled import Tiled
 from isrcore.origins import shipped_with
 from isrcore.paths import PathsError, expand_paths, stem
 from isrcore.plan import Plan, PlanError
@@ -173,8 +172,7 @@ class Batch:
 
     def _make_task(self, camera: str) -> IsrTask:
         config = make_config(self.registry, camera, self.arguments, self.task_class, self.base)
-        executor = Tiled(threads=getattr(self.arguments, "threads", 1))
-        return self.task_class(config, camera=camera, registry=self.registry, executor=executor)
+        return self.task_class(config, camera=camera, registry=self.registry)
 
     @property
     def tasks(self) -> dict[str, IsrTask]:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
 
 from isrcore.fits_compression import COMPRESSIONS
 
 #: What --show can show.
 SHOWN = "config[=PATTERN], history=PATTERN, tasks, data, run"
+
+# More would wait for memory.
+_MOST_THREADS = 4
 
 
 def add_run_options(parser: argparse.ArgumentParser) -> None:
@@ -74,9 +78,9 @@ def _add_speed(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--threads",
         type=parse_count,
-        default=1,
         metavar="N",
-        help="threads for pixels in each process",
+        help=f"threads for pixels in each process (default: one with several --jobs, else one for each core, "
+        f"at most {_MOST_THREADS})",
     )
     group.add_argument(
         "-t",
@@ -104,6 +108,15 @@ def _add_record(parser: argparse.ArgumentParser) -> None:
         "--clobber-versions", action="store_true", help="replace the package versions that are kept"
     )
     group.add_argument("--no-versions", action="store_true", help="neither keep nor compare package versions")
+
+
+def threads_of(arguments: argparse.Namespace) -> int:
+    """How many threads each process uses for pixels: those asked for, else as the help says."""
+    if arguments.threads is not None:
+        return int(arguments.threads)
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    # Processes share the cores already.
+    return 1 if arguments.jobs > 1 else min(cores, _MOST_THREADS)
 
 
 def parse_count(text: str) -> int:

@@ -21,6 +21,7 @@ from isrcore.cli.jobs import run_jobs, start_server
 from isrcore.cli.outcomes import Outcome, show_outcomes, write_report
 from isrcore.cli.processing import Job, Processor, Setup
 from isrcore.cli.products import assign_products, is_file, report_path
+from isrcore.cli.run_options import threads_of
 from isrcore.cli.terminal import make_progress
 from isrcore.config import Config
 from isrcore.data_repository import DataRepository
@@ -223,7 +224,7 @@ class TaskRunner:
             configs=self.batch.configs,
             files=self.batch.files,
             sources=self.batch.sources,
-            threads=arguments.threads,
+            threads=threads_of(arguments),
             compress=arguments.compress,
             overwrite=arguments.overwrite or self.is_in_repository,
             traceback=arguments.traceback,

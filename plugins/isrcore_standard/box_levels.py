@@ -14,7 +14,6 @@ from typing import Any
 import attrs
 import numpy as np
 import numpy.typing as npt
-from numpy.lib.stride_tricks import sliding_window_view
 
 from isrcore import map_bands, row_bands, statistics
 
@@ -80,7 +79,8 @@ class Sieve:
         """Whether all pixels of some rows count, which is quicker to tell than which do not."""
         if keys.max() >= _INFINITY or keys.min() < -_INFINITY:
             return False
-        return all((mask[rows] & np.int32(self.bits)).max() == 0 for mask in self.masks)
+        used = (int(np.bitwise_or.reduce(mask[rows], axis=None)) for mask in self.masks)
+        return not any(bits & self.bits for bits in used)
 
 
 def box_medians(
@@ -130,7 +130,8 @@ def _in_bands(
     prepare: Callable[[slice], _Measure], x: Integers, y: Integers, halves: Sequence[int], threads: int
 ) -> tuple[Float64, ...]:
     """Measure boxes band by band; ``prepare`` makes rows ready for it."""
-    order, reach = np.lexsort((x, y // _NEAR, y // _ROWS)), max(halves)
+    # One number to sort by is sorted many times as fast as three.
+    order, reach = np.argsort((y // _NEAR) * (int(x.max()) + 1) + x, kind="stable"), max(halves)
     ends = np.flatnonzero(np.diff(y[order] // _ROWS)) + 1
 
     def look(band: slice) -> list[Float64]:
@@ -149,9 +150,13 @@ def _blocks(
     plane: npt.NDArray[Any], x: Integers, y: Integers, side: int
 ) -> Iterator[tuple[slice, npt.NDArray[Any]]]:
     """Boxes as rows of a new array, some at a time, and which of all they are."""
-    windows = sliding_window_view(plane, (side, side))
+    (ny, nx), (row, column) = plane.shape, plane.strides
+    # A row of a box is one item, which is copied at once: pixel by pixel takes a third longer.
+    item = np.dtype((np.void, side * plane.itemsize))
+    shape = ny - side + 1, nx - side + 1, side
+    windows = np.ndarray(shape, item, plane, strides=(row, column, row))
     for part in row_bands(len(x), max(_BLOCK // side**2, 1)):
-        yield part, windows[y[part], x[part]].reshape(-1, side**2)
+        yield part, windows[y[part], x[part]].view(plane.dtype).reshape(-1, side**2)
 
 
 def _medians(keys: Keys, x: Integers, y: Integers, side: int, has_bad: bool) -> Float64:

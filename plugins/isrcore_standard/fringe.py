@@ -262,7 +262,10 @@ class _Part:
         with np.errstate(all="ignore"):
             image -= self.amplitude * (self.frame.image[rows] - self.pedestal)
             variance += self.amplitude * self.amplitude * self.frame.variance[rows]
-        pixels.mask[rows] |= self.frame.mask[rows]
+        flags = self.frame.mask[rows]
+        # Most rows of most frames have none.
+        if np.bitwise_or.reduce(flags, axis=None):
+            pixels.mask[rows] |= flags
 
 
 def _write_card(exposure: Exposure, key: str, value: float, comment: str) -> None:
