@@ -1,0 +1,133 @@
+"""Files that exist complete or not at all, at once or when the disk has been waited for."""
+
+from __future__ import annotations
+
+import os
+import threading
+from pathlib import Path
+
+import pytest
+
+from isrcore.atomic import deferring, remove_unfinished, replacing
+
+
+def write(target: Path, content: bytes = b"new") -> None:
+    with replacing(target) as stream:
+        stream.write(content)
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_a_file_is_there_once_it_is_written(tmp_path: Path) -> None:
+    target = tmp_path / "file"
+    target.write_bytes(b"old")
+    with replacing(target) as stream:
+        stream.write(b"new")
+        assert target.read_bytes() == b"old"
+    assert target.read_bytes() == b"new"
+    assert names(tmp_path) == ["file"]
+
+
+def test_what_is_not_written_to_its_end_is_gone(tmp_path: Path) -> None:
+    target = tmp_path / "file"
+    target.write_bytes(b"old")
+    with pytest.raises(ValueError, match="closed"):
+        write_and_fail(target)
+    assert target.read_bytes() == b"old"
+    assert names(tmp_path) == ["file"]
+
+
+def test_a_file_that_cannot_be_forced_to_disk_is_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "fsync", full_disk)
+    with pytest.raises(OSError, match="No space"):
+        write(tmp_path / "file")
+    assert names(tmp_path) == []
+
+
+def full_disk(_: int) -> None:
+    raise OSError(28, "No space left on device")
+
+
+def test_deferred_files_get_their_names_together(tmp_path: Path) -> None:
+    with deferring() as files:
+        write(tmp_path / "one")
+        write(tmp_path / "two")
+        assert not {"one", "two"} & {*names(tmp_path)}
+    write(tmp_path / "three")
+    assert "three" in names(tmp_path)
+    waiting = threading.Thread(target=files.finish)
+    waiting.start()
+    waiting.join()
+    assert names(tmp_path) == ["one", "three", "two"]
+    files.finish()
+    assert (tmp_path / "one").read_bytes() == b"new"
+
+
+def test_other_threads_are_not_deferred(tmp_path: Path) -> None:
+    with deferring():
+        other = threading.Thread(target=write, args=(tmp_path / "file",))
+        other.start()
+        other.join()
+        assert names(tmp_path) == ["file"]
+
+
+def test_deferred_files_are_gone_when_the_block_raises(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="closed"), deferring():
+        write_both(tmp_path / "one", tmp_path / "two")
+    assert names(tmp_path) == []
+    write(tmp_path / "two")
+    assert names(tmp_path) == ["two"]
+
+
+def write_both(first: Path, second: Path) -> None:
+    write(first)
+    write_and_fail(second)
+
+
+def test_deferred_files_are_gone_when_one_cannot_be_finished(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with deferring() as files:
+        write(tmp_path / "one")
+        write(tmp_path / "two")
+        write(tmp_path / "three")
+    fsync, calls = os.fsync, []
+
+    def fails_once(handle: int) -> None:
+        calls.append(handle)
+        # Of each file itself and its folder.
+        (full_disk if len(calls) == 3 else fsync)(handle)
+
+    monkeypatch.setattr(os, "fsync", fails_once)
+    with pytest.raises(OSError, match="No space"):
+        files.finish()
+    assert names(tmp_path) == ["one"]
+
+
+@pytest.mark.parametrize("way", ["discarded", "forgotten"])
+def test_deferred_files_that_nobody_finishes_are_gone(tmp_path: Path, way: str) -> None:
+    with deferring() as files:
+        write(tmp_path / "one")
+    assert len(names(tmp_path)) == 1
+    if way == "discarded":
+        files.discard()
+        files.finish()
+    del files
+    assert names(tmp_path) == []
+
+
+def test_what_dead_processes_leave_can_be_removed(tmp_path: Path) -> None:
+    with deferring() as files:
+        write(tmp_path / "file")
+        write(tmp_path / "other")
+    remove_unfinished(tmp_path / "file", older_than_s=60)
+    assert len(names(tmp_path)) == 2
+    remove_unfinished(tmp_path / "file")
+    (left,) = names(tmp_path)
+    assert left.startswith(".other.")
+    with pytest.raises(FileNotFoundError):
+        files.finish()
