@@ -39,9 +39,13 @@ def test_what_is_not_written_to_its_end_is_gone(tmp_path: Path) -> None:
     assert names(tmp_path) == ["file"]
 
 
-def test_a_file_that_cannot_be_forced_to_disk_is_gone(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def write_and_fail(target: Path) -> None:
+    with replacing(target) as stream:
+        stream.write(b"new")
+        stream.close()
+
+
+def test_a_file_that_no_disk_takes_is_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "fsync", full_disk)
     with pytest.raises(OSError, match="No space"):
         write(tmp_path / "file")
