@@ -80,9 +80,10 @@ def test_other_threads_are_not_deferred(tmp_path: Path) -> None:
 
 
 def test_deferred_files_are_gone_when_the_block_raises(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="closed"), deferring():
+    with pytest.raises(ValueError, match="closed"), deferring() as files:
         write_both(tmp_path / "one", tmp_path / "two")
     assert names(tmp_path) == []
+    files.finish()
     write(tmp_path / "two")
     assert names(tmp_path) == ["two"]
 

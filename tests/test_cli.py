@@ -513,6 +513,18 @@ def test_a_full_disk_leaves_no_partial_product(isr, tmp_path, raw):
     assert {unit["status"] for unit in report(tmp_path / "out")} == {"failed"}
 
 
+def test_a_product_that_cannot_be_forced_to_disk_fails_its_unit(isr, tmp_path, raw, monkeypatch):
+    def full(_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    status, out, err = isr("run", raw, "--detectors", "sim0", *NO_MASTERS, "-o", tmp_path / "one.fits")
+    assert status == 1
+    assert f"cannot write product '{tmp_path}/one.fits': [Errno 28] No space left on device" in err
+    assert "1 failed" in out
+    assert list(tmp_path.glob("*one.fits*")) == []
+
+
 def test_a_report_that_cannot_be_written_is_told(isr, tmp_path, raw):
     given = "run", raw, "--detectors", "sim0", *NO_MASTERS
     with full_disk(100):

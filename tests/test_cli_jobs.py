@@ -23,6 +23,7 @@ from isrcore.cli.jobs import Agenda, run_jobs
 from isrcore.cli.processing import count_flagged
 from isrcore.fits import read_config, read_provenance
 from isrcore_simulated.night import write_night
+from tests.deadly_work import Work, make_work
 
 Isr = Callable[..., tuple[int, str, str]]
 
@@ -164,6 +165,21 @@ def test_a_process_that_dies_while_it_writes_leaves_nothing(
     _, out, _ = isr("run", *science, "-o", tmp_path / "out", "--jobs", "2", *NO_MASTERS)
     assert "3 ok, 1 failed" in out
     assert leftovers(tmp_path / "out") == []
+
+
+def test_a_product_whose_process_died_before_it_said_so_is_made_again(
+    isr: Isr, tmp_path: Path, science: list[str], install: Callable[[str], Path]
+) -> None:
+    # It is forced to disk, and named; the process dies when its folder follows, with the next unit begun.
+    fsync = "lambda _, calls=iter((False, True)): next(calls) and (time.sleep(2), os._exit(4))"
+    out, once = tmp_path / "out", tmp_path / "once"
+    once = f"once = Path({str(once)!r}); once.exists() or (once.touch(), setattr(os, 'fsync', {fsync}))"
+    install(once)
+    status, told, _ = isr("run", *science, "-o", out, "--jobs", "2", *NO_MASTERS)
+    assert (tmp_path / "once").exists()
+    assert (status, told.splitlines()[-1]) == (0, "4 ok")
+    assert len(list(out.glob("*.fits"))) == 4
+    assert leftovers(out) == []
 
 
 def test_a_mistake_in_a_plugin_fails_its_unit_only(
@@ -395,6 +411,32 @@ def test_an_end_that_raises_costs_its_job_only(caplog: pytest.LogCaptureFixture)
     assert listener.found == {1: -1, 3: 1, **dict.fromkeys((2, 4), "its process ended with status 1")}
     assert "ZeroDivisionError" in caplog.text
     assert "cannot pickle" in caplog.text
+
+
+def make_deaf() -> Callable[[int], Callable[[], Any]]:
+    """Job 1 never ends, job 2 interrupts."""
+
+    def begin(number: int) -> Callable[[], Any]:
+        if number == 2:
+            raise KeyboardInterrupt
+        return lambda: time.sleep(60)
+
+    return begin
+
+
+def test_an_interrupt_drops_what_is_not_done() -> None:
+    listener = Listener()
+    with pytest.raises(KeyboardInterrupt):
+        run_jobs([[1, 2, 3]], same, make_deaf, 1, listener)
+    assert listener.told == ["started 1", "started 2", "dropped 1", "dropped 2"]
+
+
+def test_a_job_done_again_is_alone_to_its_end() -> None:
+    listener = Listener()
+    jobs = [Work(0, "end", 0.0, 0.5), Work(1, "", 0.0, 0.5), Work(2, "beginning", 0.0, 0.0)]
+    run_jobs([[0, 1, 2]], jobs.__getitem__, make_work, 1, listener)
+    before = ["started 0", "started 1", "dropped 0", "dropped 1", "started 0", "died 0"]
+    assert listener.told == [*before, "started 1", "finished 1", "started 2", "died 2"]
 
 
 def make_sleeper() -> Callable[[int], Callable[[], int]]:
