@@ -6,6 +6,7 @@ import io
 import json
 import logging
 import pstats
+import time
 from pathlib import Path
 from typing import Any
 
@@ -266,15 +267,17 @@ class Keeping(IsrTask):
     """Stores metadata its own way."""
 
     def writeMetadata(self, dataRef: Any) -> None:
+        # The next unit would be begun meanwhile.
+        time.sleep(0.5)
         found = self.getFullMetadata()
         told = found["isr"]["status"], len(found["isr:overscan"]) > 0
         where = "_".join(dataRef.dataId.values())
         (dataRef.root.parent / f"{where}.txt").write_text(f"{told}")
 
 
-@pytest.mark.parametrize("jobs", ["1", "2"])
-def test_a_task_may_store_metadata_its_own_way(given: list[str], tmp_path: Path, jobs: str) -> None:
-    Keeping.parseAndRun([*given, "--id", "ccd=0", "-j", jobs, "-c", "doWrite=false"])
+@pytest.mark.parametrize("words", [[], ["--timeout", "100"]], ids=["here", "apart"])
+def test_a_task_may_store_metadata_its_own_way(given: list[str], tmp_path: Path, words: list[str]) -> None:
+    Keeping.parseAndRun([*given, "--id", "ccd=0", *words, "-c", "doWrite=false"])
     kept = {path.stem: path.read_text() for path in (tmp_path / "out").glob("*.txt")}
     assert kept == dict.fromkeys(("science1_sim0", "science2_sim0"), "('ok', True)")
 
