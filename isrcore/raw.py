@@ -12,6 +12,7 @@ import io
 import logging
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from copy import copy
 from functools import partial
 from pathlib import Path
@@ -20,7 +21,7 @@ from typing import IO, Any, cast
 import attrs
 import numpy as np
 from astropy.io import fits
-from astropy.io.fits import Header
+from astropy.io.fits import Header, VerifyError
 from astropy.utils.exceptions import AstropyWarning
 from astropy.wcs import WCS
 
@@ -304,6 +305,11 @@ def merge_headers(primary: Header, extension: Header) -> Header:
     """The cards of both that say something about the exposure; where they differ the extension wins."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", AstropyWarning)
+        for card in primary.cards if extension is not primary else ():
+            # A card keeps what was read in it, and copies have it: forty extensions read it once.
+            if card.keyword in extension:
+                with suppress(VerifyError):
+                    _ = card.value, card.comment
         merged = without_file_keywords(primary)
         return merged if extension is primary else extended(merged, without_file_keywords(extension))
 

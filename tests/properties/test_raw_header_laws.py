@@ -10,7 +10,8 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from astropy.io.fits import Card, Header
+import pytest
+from astropy.io.fits import Card, Header, VerifyError
 from astropy.utils.exceptions import AstropyWarning
 from astropy.wcs import WCS
 from hypothesis import given
@@ -96,6 +97,35 @@ def test_remarks_stay_behind_values() -> None:
     )
     found = [tuple(card) for card in merge_headers(primary, extension).cards]
     assert found == [("GAIN", 1.7, "of A"), ("X1", 2, ""), ("HISTORY", "old", ""), ("HISTORY", "new", "")]
+
+
+DAMAGED = [
+    *(
+        "GAIN    = 'abc",
+        "GAIN    = 1.5.2 / x",
+        "GAIN    =1.5/x",
+        "gain    = 1.5",
+        "GAIN    = NaN",
+        "GAIN 1.5",
+    ),
+    *("GAIN    = abc def", "GAIN    = 'it''s' and more", "GAIN    = 1.5D3 / \xe9", "GAIN    = 'caf\xe9'"),
+    *("GAIN    = 00012", "GAIN    = 1.50 / of A", "GAIN    =", "HIERARCH GAIN = 3"),
+]
+
+
+@pytest.mark.parametrize("one", DAMAGED)
+@pytest.mark.parametrize("other", DAMAGED)
+def test_damaged_cards_are_told_of_as_astropy_tells(one: str, other: str) -> None:
+    def outcome(merge: Callable[[Header, Header], Header]) -> Any:
+        first, second = (Header.fromstring(text.ljust(80)) for text in (one, other))
+        try:
+            return told(merge(first, second))
+        except (VerifyError, ValueError) as fault:
+            return type(fault), str(fault)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", AstropyWarning)
+        assert outcome(merge_headers) == outcome(merged_plainly)
 
 
 SKY = {
