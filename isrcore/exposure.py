@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -82,6 +83,21 @@ def _as_polygon(vertices: Any) -> Coordinates | None:
     return polygon
 
 
+@attrs.define(eq=False, slots=False)
+class LazyWcs:
+    """A WCS, or None, that ``make`` makes when somebody asks for it, once.
+
+    Making the WCS of forty CCDs takes longer than reading their headers, and nobody who plans needs them.
+    """
+
+    make: Callable[[], WCS | None]
+
+    @cached_property
+    def value(self) -> WCS | None:
+        """What was made."""
+        return self.make()
+
+
 @attrs.define(eq=False, repr=False)
 class Exposure:
     """The pixels of one detector with all that is known about them.
@@ -100,7 +116,7 @@ class Exposure:
     camera: str = ""
     visit: VisitInfo = attrs.field(factory=VisitInfo)
     header: Header = attrs.field(factory=Header)
-    wcs: WCS | None = None
+    _wcs: WCS | LazyWcs | None = None
     unit: str = attrs.field(default="adu", validator=attrs.validators.in_(UNITS))
     facts: frozenset[str] = frozenset()
     history: tuple[HistoryEntry, ...] = ()
@@ -126,6 +142,15 @@ class Exposure:
         from isrcore.notebook import describe_html
 
         return describe_html(self)
+
+    @property
+    def wcs(self) -> WCS | None:
+        """Where its pixels are on the sky; None when that is not known."""
+        return self._wcs.value if isinstance(self._wcs, LazyWcs) else self._wcs
+
+    @wcs.setter
+    def wcs(self, value: WCS | None) -> None:
+        self._wcs = value
 
     @property
     def image(self) -> Pixels:

@@ -12,18 +12,21 @@ import io
 import logging
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
+from copy import copy
+from functools import partial
 from pathlib import Path
 from typing import IO, Any, cast
 
 import attrs
 import numpy as np
 from astropy.io import fits
-from astropy.io.fits import Header
+from astropy.io.fits import Header, VerifyError
 from astropy.utils.exceptions import AstropyWarning
 from astropy.wcs import WCS
 
 from isrcore.camera import Camera, Detector
-from isrcore.exposure import Exposure, VisitInfo
+from isrcore.exposure import Exposure, LazyWcs, VisitInfo
 from isrcore.image import MaskedImage, Pixels
 from isrcore.raw_visits import visit_from_header
 
@@ -41,6 +44,9 @@ FILE_KEYWORDS = frozenset(
     | {"BSCALE", "BZERO", "BLANK", "EXTNAME", "EXTVER", "EXTLEVEL"}
     | {"CHECKSUM", "DATASUM", "ZHECKSUM", "ZDATASUM"}
 )
+
+# Keywords of cards without a value, which come in any number.
+_REMARKS = frozenset({"", "COMMENT", "HISTORY"})
 
 
 class RawError(OSError):
@@ -273,7 +279,7 @@ def read_detector(
         camera=camera.name,
         visit=visit(header),
         header=header,
-        wcs=celestial_wcs(extension.header),
+        wcs=LazyWcs(partial(celestial_wcs, extension.header)),
         facts=frozenset(done),
         source=where,
         given=done,
@@ -299,18 +305,59 @@ def merge_headers(primary: Header, extension: Header) -> Header:
     """The cards of both that say something about the exposure; where they differ the extension wins."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", AstropyWarning)
+        for card in primary.cards if extension is not primary else ():
+            # A card keeps what was read in it, and copies have it: forty extensions read it once.
+            if card.keyword in extension:
+                with suppress(VerifyError):
+                    _ = card.value, card.comment
         merged = without_file_keywords(primary)
-        if extension is not primary:
-            merged.extend(without_file_keywords(extension), update=True)
-    return merged
+        return merged if extension is primary else extended(merged, without_file_keywords(extension))
+
+
+def extended(header: Header, more: Header) -> Header:
+    """What ``header.extend(more, update=True)`` makes of a header, with all that is new put in at once.
+
+    `Header.append` looks through the whole header for every card. Both headers are used up.
+    """
+    if any(card.is_blank for card in (*header.cards[-1:], *more.cards)):
+        # New cards take the place of blank ones, one by one.
+        header.extend(more, update=True)
+        return header
+    new = list(_update(header, more))
+    cards = list(header.cards)
+    end = next((n for n in range(len(cards), 0, -1) if cards[n - 1].keyword not in _REMARKS), 0)
+    remarks = [card for card in new if card.keyword in _REMARKS]
+    values = [card for card in new if card.keyword not in _REMARKS]
+    return Header([*cards[:end], *values, *cards[end:], *remarks])
+
+
+def _update(header: Header, more: Header) -> Iterator[fits.Card]:
+    """Give cards of a header the values of others; the cards that it does not have."""
+    remarks = {keyword: list(header[keyword]) for keyword in _REMARKS if keyword in header}
+    for card in more.cards:
+        keyword = card.keyword
+        if keyword in _REMARKS:
+            if card.value not in remarks.get(keyword, ()):
+                yield card
+        elif keyword in header:
+            header[keyword] = card.value, card.comment
+        else:
+            yield card
 
 
 def without_file_keywords(header: Header) -> Header:
     """A copy without the cards that describe the file."""
-    copy = header.copy(strip=True)
-    for keyword in FILE_KEYWORDS & set(copy):
-        del copy[keyword]
-    return copy
+    # Only tables have columns, whose cards are many.
+    plain = header.copy(strip=True) if "TFIELDS" in header else header
+    axes = {f"NAXIS{number + 1}" for number in range(plain.get("NAXIS", 0))}
+    kept = []
+    for card in plain.cards:
+        keyword = card.keyword.upper()
+        if keyword in axes:
+            axes.remove(keyword)
+        elif keyword not in FILE_KEYWORDS:
+            kept.append(copy(card))
+    return Header(kept)
 
 
 def celestial_wcs(header: Header) -> WCS | None:

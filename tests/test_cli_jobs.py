@@ -12,15 +12,18 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 from astropy.io import fits
 
+import isrcore_standard
 from isrcore import Registry, read_exposure
 from isrcore.cli.jobs import Agenda, run_jobs
 from isrcore.cli.processing import count_flagged
+from isrcore.cli.task_runner import modules_for_jobs
 from isrcore.fits import read_config, read_provenance
 from isrcore_simulated.night import write_night
 from tests.deadly_work import Work, make_work
@@ -454,3 +457,35 @@ def test_flagged_pixels_are_counted_band_by_band() -> None:
     mask = np.zeros((1000, 7), np.int32)
     mask[::3, ::2], mask[999, 6] = 1 << 30, -(2**31)
     assert count_flagged(mask) == np.count_nonzero(mask)
+
+
+IMPORTED = """
+import sys
+from isrcore import Registry
+from isrcore.cli.jobs import start_server
+from isrcore.cli.task_runner import modules_for_jobs
+
+def tell(pipe, modules):
+    pipe.send(set(modules) - set(sys.modules))
+
+if __name__ == "__main__":
+    modules = modules_for_jobs(Registry.discover())
+    context = start_server(modules)
+    ours, theirs = context.Pipe()
+    context.Process(target=tell, args=(theirs, modules), daemon=True).start()
+    theirs.close()
+    print(ours.recv(), modules)
+"""
+
+
+def test_processes_are_made_with_all_plugins_imported(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(IMPORTED)
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout.startswith("set() ['isrcore.cli.processing', ")
+    assert "isrcore_standard" in done.stdout
+
+
+def test_a_plugin_that_is_no_module_is_not_imported() -> None:
+    registry = Registry({"standard": isrcore_standard, "other": SimpleNamespace()}, failures={"bad": "no"})
+    assert modules_for_jobs(registry) == ["isrcore.cli.processing", "isrcore_standard"]

@@ -203,7 +203,7 @@ def test_versions_are_merged_and_a_change_is_refused(repository: Repository) -> 
     repository.put({"numpy": present["numpy"], "otherpackage": "9"}, "packages")
     job().writePackageVersions(repository)
     assert repository.get("packages") == {**present, "otherpackage": "9"}
-    repository.put({"numpy": "0.9", "python": "2.7", "scipy": present["scipy"]}, "packages")
+    repository.put({"numpy": "0.9", "python": "2.7", "astropy": present["astropy"]}, "packages")
     with pytest.raises(TaskError) as caught:
         job().writePackageVersions(repository)
     told = str(caught.value).splitlines()

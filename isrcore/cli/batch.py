@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import logging
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import nullcontext
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 import attrs
 
 from isrcore.cli.calibration_files import CalibrationFiles, FileKind
+from isrcore.cli.collecting import rare_collections
 from isrcore.cli.data_ids import Selection, keys_of
 from isrcore.cli.faults import CommandError, indented, reason_of
 from isrcore.cli.inputs import calibration_flags
@@ -84,6 +86,7 @@ class Batch:
     Raises `CommandError`, before any unit is planned, with everything wrong in arguments and configuration.
     """
 
+    @rare_collections()
     def __init__(
         self,
         arguments: argparse.Namespace,
@@ -201,10 +204,11 @@ class Batch:
         With ``headers_only`` no pixels of calibrations are read: what is damaged shows later.
         """
         kinds = () if headers_only else None
-        for unit in self.in_order:
-            if unit.exposure is not None:
-                loaded = self._shelf.load(unit.camera, unit.detector, kinds, unit.found)
-                self._plan(unit, unit.exposure, *loaded)
+        with rare_collections() if headers_only else nullcontext():
+            for unit in self.in_order:
+                if unit.exposure is not None:
+                    loaded = self._shelf.load(unit.camera, unit.detector, kinds, unit.found)
+                    self._plan(unit, unit.exposure, *loaded)
 
     def _plan(
         self, unit: Unit, exposure: Exposure, inputs: dict[str, Any], problems: tuple[str, ...]

@@ -9,6 +9,7 @@ from contextlib import suppress
 
 from isrcore.camera_files import is_camera_file, load_camera_file
 from isrcore.cli import cameras, demo, diff, explain, plan, plugins, replay, run, show, why
+from isrcore.cli.collecting import rare_collections
 from isrcore.cli.faults import EXIT_STATUS, FAILED, FAILURES, INTERRUPTED, OK, REFUSALS, REFUSED
 from isrcore.cli.terminal import logging_to, make_console
 from isrcore.kernels.memory import keep_freed_memory
@@ -33,6 +34,13 @@ def main(argv: Sequence[str] | None = None, registry: Registry | None = None) ->
     ``registry`` holds the plugins to use, the installed ones by default. A subcommand's function finds it as
     ``arguments.registry``, and in ``arguments.messages`` the console that writes to stderr.
     """
+    arguments = _start(argv, registry)
+    return arguments if isinstance(arguments, int) else _execute(arguments)
+
+
+@rare_collections()
+def _start(argv: Sequence[str] | None, registry: Registry | None) -> argparse.Namespace | int:
+    """The arguments, or the exit status when there is nothing to execute."""
     try:
         plugins_here = registry or Registry.discover()
         arguments = make_parser(plugins_here).parse_args(argv)
@@ -44,7 +52,7 @@ def main(argv: Sequence[str] | None = None, registry: Registry | None = None) ->
         arguments.registry = _choose_camera(plugins_here, arguments)
     except REFUSALS as fault:
         return _complain(fault, REFUSED)
-    return _execute(arguments)
+    return arguments
 
 
 def _choose_camera(registry: Registry, arguments: argparse.Namespace) -> Registry:

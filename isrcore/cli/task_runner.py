@@ -7,6 +7,7 @@ import logging
 from collections.abc import Mapping
 from itertools import groupby
 from pathlib import Path
+from types import ModuleType
 from typing import cast
 
 import attrs
@@ -254,7 +255,14 @@ def _prepare_processes(registry: Registry) -> None:
     if registry.plugins != Registry.discover().choosing(registry.choice).plugins:
         problem = "--jobs needs installed plugins, and this registry was made by hand; leave --jobs out"
         raise CommandError("cannot start", [problem])
-    start_server(["isrcore.cli.processing"])
+    start_server(modules_for_jobs(registry))
+
+
+def modules_for_jobs(registry: Registry) -> list[str]:
+    """What is imported once, before processes are made of it: the code of jobs, and the plugins."""
+    loaded = [registry.plugin(info.name) for info in registry.plugins if info.is_loaded]
+    modules = [plugin.__name__ for plugin in loaded if isinstance(plugin, ModuleType)]
+    return ["isrcore.cli.processing", *modules]
 
 
 def _refused(unit: Unit) -> Outcome:
