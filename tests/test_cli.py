@@ -525,6 +525,16 @@ def test_a_product_that_cannot_be_forced_to_disk_fails_its_unit(isr, tmp_path, r
     assert list(tmp_path.glob("*one.fits*")) == []
 
 
+def test_what_killed_runs_left_is_removed(isr, tmp_path, raw):
+    out = tmp_path / "out"
+    out.mkdir()
+    left = [out / f".{name}.0123.part" for name in ("raw_sim0.fits", "isr_report.json", "another.fits")]
+    for path in left:
+        path.touch()
+    assert isr("run", raw, "--detectors", "sim0", *NO_MASTERS, "-o", out)[0] == 0
+    assert [path.exists() for path in left] == [False, False, True]
+
+
 def test_a_report_that_cannot_be_written_is_told(isr, tmp_path, raw):
     given = "run", raw, "--detectors", "sim0", *NO_MASTERS
     with full_disk(100):

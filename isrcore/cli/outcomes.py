@@ -5,9 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import json
 import math
-import os
 import pickle
-import uuid
 from collections.abc import Mapping, Sequence
 from itertools import compress
 from pathlib import Path
@@ -15,6 +13,7 @@ from typing import Any, Protocol
 
 import attrs
 
+from isrcore.atomic import remove_unfinished, replacing
 from isrcore.cli.terminal import make_console, make_table
 from isrcore.task import TaskError
 
@@ -124,21 +123,18 @@ def show_outcomes(outcomes: Sequence[Outcome], *, with_parts: bool = False) -> N
     console.print(", ".join(f"{count} {status}" for status, count in counts.items() if count), soft_wrap=True)
 
 
-def write_report(path: Path, outcomes: Sequence[Outcome]) -> None:
-    """Write the report, complete or not at all. Raises `TaskError` when that is impossible."""
+def write_report(path: Path, outcomes: Sequence[Outcome], abandoned_s: float = 0.0) -> None:
+    """Write the report, complete or not at all. Raises `TaskError` when that is impossible.
+
+    What killed runs left of theirs is removed, unless it was written to in the last ``abandoned_s`` seconds.
+    """
     content = {
         "isrcore": importlib.metadata.version("isrcore"),
         "units": [outcome.to_json() for outcome in outcomes],
     }
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
     try:
-        with temporary.open("w", encoding="utf-8") as stream:
-            json.dump(content, stream, indent=2)
-            stream.write("\n")
-            stream.flush()
-            os.fsync(stream.fileno())
-        temporary.replace(path)
+        remove_unfinished(path, abandoned_s)
+        with replacing(path) as stream:
+            stream.write((json.dumps(content, indent=2) + "\n").encode())
     except OSError as fault:
         raise TaskError(f"report {str(path)!r} cannot be written: {fault.strerror}; free space") from fault
-    finally:
-        temporary.unlink(missing_ok=True)

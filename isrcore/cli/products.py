@@ -17,6 +17,14 @@ from isrcore.paths import stem
 _ABANDONED_S = 60.0
 
 
+def abandoned_after_s(arguments: argparse.Namespace) -> float:
+    """How long ago something unfinished must have been written for nobody to be writing it.
+
+    In a repository another run may be writing the same file now.
+    """
+    return 0.0 if arguments.output else _ABANDONED_S
+
+
 def assign_products(
     units: list[Unit], arguments: argparse.Namespace, repository: DataRepository | None = None
 ) -> dict[Unit, Path]:
@@ -32,8 +40,8 @@ def assign_products(
         for folder in _folders(products, arguments.output):
             _make_folder(folder)
         for product in products.values():
-            # Of a run that was killed; in a repository another run may be writing this product now.
-            remove_unfinished(product, 0.0 if arguments.output else _ABANDONED_S)
+            # Of a run that was killed.
+            remove_unfinished(product, abandoned_after_s(arguments))
         _check(products, overwrite)
     return products
 
