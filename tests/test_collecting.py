@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gc
+import subprocess
+import sys
 from types import SimpleNamespace
 from typing import Any
 
@@ -50,3 +52,14 @@ def test_commands_start_with_rare_collections_and_work_with_usual_ones(words: li
     assert main(words, Registry({"counter": SimpleNamespace(isr_commands=commands)})) == status
     assert seen["start"][0] > before[0]
     assert seen.get("work", before) == gc.get_threshold() == before
+
+
+@pytest.mark.parametrize(("argv", "leaves"), [("", True), ("['--version']", False)])
+def test_only_a_process_of_its_own_leaves_garbage_at_exit(argv: str, leaves: bool) -> None:
+    # What is registered first is called last.
+    script = (
+        "import atexit, gc, sys; atexit.register(lambda: print(gc.get_freeze_count() > 0)); "
+        f"from isrcore.cli.main import main; sys.argv = ['isr', '--version']; main({argv})"
+    )
+    told = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True).stdout
+    assert told.splitlines()[-1] == str(leaves)

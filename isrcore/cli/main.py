@@ -9,7 +9,7 @@ from contextlib import suppress
 
 from isrcore.camera_files import is_camera_file, load_camera_file
 from isrcore.cli import cameras, demo, diff, explain, plan, plugins, replay, run, show, why
-from isrcore.cli.collecting import rare_collections
+from isrcore.cli.collecting import leave_garbage_at_exit, rare_collections
 from isrcore.cli.faults import EXIT_STATUS, FAILED, FAILURES, INTERRUPTED, OK, REFUSALS, REFUSED
 from isrcore.cli.terminal import logging_to, make_console
 from isrcore.kernels.memory import keep_freed_memory
@@ -34,6 +34,8 @@ def main(argv: Sequence[str] | None = None, registry: Registry | None = None) ->
     ``registry`` holds the plugins to use, the installed ones by default. A subcommand's function finds it as
     ``arguments.registry``, and in ``arguments.messages`` the console that writes to stderr.
     """
+    if argv is None:
+        leave_garbage_at_exit()
     arguments = _start(argv, registry)
     return arguments if isinstance(arguments, int) else _execute(arguments)
 

@@ -156,10 +156,9 @@ def time_command(night: Night, out: Path, has_masters: bool) -> Run:
     given = ["--bias", str(night.masters), "--flat", str(night.masters)]
     words = ["run", str(night.raw), *(given if has_masters else ["-c", "doBias=false", "doFlat=false"])]
     words += ["-o", str(out), "--jobs", str(JOBS), "-c", "doDark=false"]
-    script = f"import sys; from isrcore.cli.main import main; sys.exit(main({words}))"
     started = time.perf_counter()
     running = subprocess.Popen(
-        [sys.executable, "-c", script],
+        [sys.executable, "-m", "isrcore", *words],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
