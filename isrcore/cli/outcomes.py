@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 import attrs
 
-from isrcore.atomic import remove_unfinished, replacing
+from isrcore.atomic import replacing
 from isrcore.cli.terminal import make_console, make_table
 from isrcore.task import TaskError
 
@@ -123,17 +123,13 @@ def show_outcomes(outcomes: Sequence[Outcome], *, with_parts: bool = False) -> N
     console.print(", ".join(f"{count} {status}" for status, count in counts.items() if count), soft_wrap=True)
 
 
-def write_report(path: Path, outcomes: Sequence[Outcome], abandoned_s: float = 0.0) -> None:
-    """Write the report, complete or not at all. Raises `TaskError` when that is impossible.
-
-    What killed runs left of theirs is removed, unless it was written to in the last ``abandoned_s`` seconds.
-    """
+def write_report(path: Path, outcomes: Sequence[Outcome]) -> None:
+    """Write the report, complete or not at all. Raises `TaskError` when that is impossible."""
     content = {
         "isrcore": importlib.metadata.version("isrcore"),
         "units": [outcome.to_json() for outcome in outcomes],
     }
     try:
-        remove_unfinished(path, abandoned_s)
         with replacing(path) as stream:
             stream.write((json.dumps(content, indent=2) + "\n").encode())
     except OSError as fault:

@@ -129,9 +129,9 @@ class Processor:
             ended = outcome if files is None else self._finished(job, clock, files, outcome)
             return self._recorded(job, ended, metadata)
 
-        if type(task).writeMetadata is IsrTask.writeMetadata:
+        if not _stores_its_own_way(task):
             return finish
-        # Somebody's own way to store metadata asks the task for them.
+        # That asks the task for its metadata, so the next unit has to wait.
         ended = finish()
         return lambda: ended
 
@@ -184,10 +184,10 @@ class Processor:
             own.set("reason", outcome.reason)
         if self.setup.record is not None:
             here = self.setup.record.at(exposure=job.name, detector=job.detector)
-            if type(task).writeMetadata is IsrTask.writeMetadata:
-                task._storeMetadata(here, metadata)
-            else:
+            if _stores_its_own_way(task):
                 task.writeMetadata(here)
+            else:
+                task._storeMetadata(here, metadata)
         return attrs.evolve(outcome, metadata=metadata)
 
     def _correct(self, job: Job, clock: Clock) -> tuple[Struct, Deferred]:
@@ -247,6 +247,11 @@ class Processor:
             if digest := digest_of(inputs[kind], files):
                 yield f"{kind} digest", digest
         yield from self._camera(job.camera).settings.items()
+
+
+def _stores_its_own_way(task: IsrTask) -> bool:
+    """Whether somebody has changed how a task's metadata are stored."""
+    return type(task).writeMetadata is not IsrTask.writeMetadata
 
 
 class _CameraTask:

@@ -17,14 +17,6 @@ from isrcore.paths import stem
 _ABANDONED_S = 60.0
 
 
-def abandoned_after_s(arguments: argparse.Namespace) -> float:
-    """How long ago something unfinished must have been written for nobody to be writing it.
-
-    In a repository another run may be writing the same file now.
-    """
-    return 0.0 if arguments.output else _ABANDONED_S
-
-
 def assign_products(
     units: list[Unit], arguments: argparse.Namespace, repository: DataRepository | None = None
 ) -> dict[Unit, Path]:
@@ -39,9 +31,10 @@ def assign_products(
     if not arguments.dry_run:
         for folder in _folders(products, arguments.output):
             _make_folder(folder)
-        for product in products.values():
-            # Of a run that was killed.
-            remove_unfinished(product, abandoned_after_s(arguments))
+        root = arguments.output or cast(DataRepository, repository).root
+        for file in (*products.values(), report_path(root)):
+            # Of a run that was killed; in a repository another run may be writing this file now.
+            remove_unfinished(file, 0.0 if arguments.output else _ABANDONED_S)
         _check(products, overwrite)
     return products
 

@@ -21,7 +21,7 @@ from isrcore.cli.finished import fingerprint, is_finished
 from isrcore.cli.jobs import run_jobs, start_server
 from isrcore.cli.outcomes import Outcome, show_outcomes, write_report
 from isrcore.cli.processing import Job, Processor, Setup
-from isrcore.cli.products import abandoned_after_s, assign_products, is_file, report_path
+from isrcore.cli.products import assign_products, is_file, report_path
 from isrcore.cli.run_options import threads_of
 from isrcore.cli.terminal import make_progress
 from isrcore.config import Config
@@ -244,7 +244,7 @@ class TaskRunner:
         # Of units that were refused all has been told.
         if self.can_start:
             show_outcomes(self._ordered(), with_parts=self.arguments.verbose > 0)
-        write_report(report_path(self.output), self._ordered(), abandoned_after_s(self.arguments))
+        write_report(report_path(self.output), self._ordered())
 
 
 def _prepare_processes(registry: Registry) -> None:
