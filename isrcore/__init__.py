@@ -33,7 +33,7 @@ from isrcore.hookspecs import hookimpl
 from isrcore.image import MaskedImage, MaskPlaneError, MaskPlanes
 from isrcore.isr import IsrTask
 from isrcore.isr_config import IsrConfig, default_config, isr_config
-from isrcore.kernels.bands import map_bands, row_bands
+from isrcore.kernels.bands import map_bands, row_bands, usual_threads
 from isrcore.kernels.ops import (
     Affine,
     Divide,
@@ -232,6 +232,7 @@ __all__ = [
     "subconfig",
     "survey_exposure",
     "timeMethod",
+    "usual_threads",
     "visit_cards",
     "visit_from_header",
     "wcs_cards",

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import os
 from pathlib import Path
 
 from isrcore.fits_compression import COMPRESSIONS
+from isrcore.kernels.bands import usual_threads
 
 #: What --show can show.
 SHOWN = "config[=PATTERN], history=PATTERN, tasks, data, run"
-
-# More would wait for memory.
-_MOST_THREADS = 4
 
 
 def add_run_options(parser: argparse.ArgumentParser) -> None:
@@ -79,8 +76,8 @@ def _add_speed(parser: argparse.ArgumentParser) -> None:
         "--threads",
         type=parse_count,
         metavar="N",
-        help=f"threads for pixels in each process (default: one with several --jobs, else one for each core, "
-        f"at most {_MOST_THREADS})",
+        help="threads for pixels in each process (default: one with several --jobs, else one for each core, "
+        "at most 4)",
     )
     group.add_argument(
         "-t",
@@ -114,9 +111,8 @@ def threads_of(arguments: argparse.Namespace) -> int:
     """How many threads each process uses for pixels: those asked for, else as the help says."""
     if arguments.threads is not None:
         return int(arguments.threads)
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     # Processes share the cores already.
-    return 1 if arguments.jobs > 1 else min(cores, _MOST_THREADS)
+    return 1 if arguments.jobs > 1 else usual_threads()
 
 
 def parse_count(text: str) -> int:

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 B = TypeVar("B")
 R = TypeVar("R")
+
+# More would wait for memory.
+_MOST_THREADS = 4
+
+
+def usual_threads() -> int:
+    """How many threads work on pixels when nobody says: the cores this process may use, at most four."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(cores, _MOST_THREADS)
 
 
 def row_bands(height: int, rows: int) -> list[slice]:

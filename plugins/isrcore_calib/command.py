@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import re
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
@@ -13,7 +12,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import track
 
-from isrcore import ConfigError, check_writable, detector_keys, expand_paths, hookimpl
+from isrcore import ConfigError, check_writable, detector_keys, expand_paths, hookimpl, usual_threads
 from isrcore_calib import crosstalk, defects, frames, gain, repositories
 from isrcore_calib.bad_pixels import Bounds
 from isrcore_calib.compare_command import add_compare
@@ -60,8 +59,6 @@ exit status:
 """
 
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?)b?", re.IGNORECASE)
-# More would wait for memory.
-_MOST_THREADS = 4
 
 
 @hookimpl
@@ -121,8 +118,8 @@ def _add_combining(group: Any) -> None:
     group.add_argument("--memory", type=parse_size, default="1GB", metavar="SIZE",
                        help="memory of the process; inputs that do not fit go to a temporary folder beside "
                        "the masters (default: 1GB)")  # fmt: skip
-    group.add_argument("--threads", type=_parse_count, default=min(_cores(), _MOST_THREADS), metavar="N",
-                       help=f"threads that combine (default: cores, at most {_MOST_THREADS})")  # fmt: skip
+    group.add_argument("--threads", type=_parse_count, default=usual_threads(), metavar="N",
+                       help="threads that combine (default: cores, at most 4)")  # fmt: skip
 
 
 def _add_sky(group: Any) -> None:
@@ -147,11 +144,6 @@ def _add_bounds(group: Any) -> None:
                        f"(default: {usual.column:g})")  # fmt: skip
     group.add_argument("--hot", type=float, default=usual.rate, metavar="RATE",
                        help=f"pixels of darks with more, electron/s (default: {usual.rate:g})")  # fmt: skip
-
-
-def _cores() -> int:
-    """Processor cores that this process may use, where the system says so."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _parse_count(text: str) -> int:
