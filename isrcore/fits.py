@@ -44,7 +44,7 @@ from isrcore.fits_optics import (
 from isrcore.fits_parts import NewPart, Part, read_parts
 from isrcore.fits_planes import narrowed
 from isrcore.image import MaskedImage, MaskPlanes, Pixels
-from isrcore.raw import without_file_keywords
+from isrcore.raw_headers import without_file_keywords
 
 _LAYOUT = 1
 

@@ -14,7 +14,7 @@ from astropy.time import Time
 import isrcore_cfht
 import isrcore_standard
 from isrcore import Calibrations, Detector, Exposure, MaskedImage, Registry, VisitInfo
-from isrcore.raw import celestial_wcs
+from isrcore.raw_headers import celestial_wcs
 from isrcore_cfht import CAMERA, MegaCamLevels
 from isrcore_cfht.writing import write_raw
 from tests.real.test_megacam_headers import FOLDER, hdus

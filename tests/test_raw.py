@@ -17,9 +17,9 @@ from isrcore.raw import (
     RawError,
     RawSource,
     find_extensions,
-    merge_headers,
     read_sections,
 )
+from isrcore.raw_headers import merge_headers
 from isrcore.raw_visits import parse_observation_type, read_date, visit_from_header
 
 SHAPE = (6, 8)

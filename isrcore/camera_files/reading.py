@@ -21,10 +21,10 @@ from isrcore.raw import (
     RawError,
     RawSource,
     find_extensions,
-    merge_headers,
     raw_type,
     read_detector,
 )
+from isrcore.raw_headers import merge_headers
 
 if TYPE_CHECKING:
     from isrcore.camera_files.plugin import FileCamera

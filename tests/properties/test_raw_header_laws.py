@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from isrcore import Detector, Exposure, MaskedImage
 from isrcore.exposure import LazyWcs
-from isrcore.raw import FILE_KEYWORDS, celestial_wcs, merge_headers
+from isrcore.raw_headers import FILE_KEYWORDS, celestial_wcs, merge_headers
 
 TEXTS = st.text("abcXYZ 0123'/", max_size=30)
 LONG = st.text("abc '", min_size=70, max_size=160)

@@ -31,7 +31,7 @@ from isrcore import (
     default_config,
     focal_plane,
 )
-from isrcore.raw import celestial_wcs
+from isrcore.raw_headers import celestial_wcs
 from isrcore.raw_visits import read_date
 from isrcore_cfht import (
     CAMERA,
