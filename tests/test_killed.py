@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import random
-import signal
-import subprocess
-import sys
 import time
 import tomllib
 from pathlib import Path
@@ -16,11 +12,9 @@ import pytest
 from isrcore import Registry, read_exposure
 from isrcore.cli.main import main
 from isrcore_simulated.night import write_night
+from tests.killing import kill_at_random, list_operations
 
 NO_MASTERS = ["-c", "doBias=false", "doDark=false", "doFlat=false"]
-
-#: Seconds that a run of the practice night takes here, roughly: moments are drawn from a little more.
-LONGEST_S = 4.0
 
 
 @pytest.fixture(scope="module")
@@ -39,22 +33,6 @@ def command(night: Path, out: Path, number: int) -> list[str]:
     return ["run", *files, "-o", str(out), *replacing, *NO_MASTERS, setting]
 
 
-def run_and_kill(words: list[str], after_s: float) -> None:
-    """Start a run, and kill its process group after some time if it is still there."""
-    script = f"import sys; from isrcore.cli.main import main; sys.exit(main({words!r}))"
-    running = subprocess.Popen(
-        [sys.executable, "-c", script],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    try:
-        running.wait(after_s)
-    except subprocess.TimeoutExpired:
-        os.killpg(running.pid, signal.SIGKILL)
-        running.wait()
-
-
 def assert_whole(out: Path) -> None:
     """Every product, config, backup and record is complete."""
     for path in out.rglob("*.fits"):
@@ -68,8 +46,9 @@ def assert_whole(out: Path) -> None:
 def kill_many_times(night: Path, out: Path, times: int, seed: int) -> None:
     """Kill runs one after the other, look at what is left each time, and let one finish."""
     moments = random.Random(seed)
+    operations = list_operations(command(night, out, times), out)
     for number in range(times):
-        run_and_kill(command(night, out, number), moments.uniform(0.2, LONGEST_S))
+        assert kill_at_random(command(night, out, number), out, operations, moments)
         assert_whole(out)
     # Whatever was left, the next run goes through and puts everything right.
     assert main(command(night, out, times)) == 0

@@ -5,14 +5,12 @@ And several processes that ingest the same files at once lose nothing.
 
 from __future__ import annotations
 
-import os
 import random
 import shutil
-import signal
 import subprocess
 import sys
-from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -23,10 +21,15 @@ from isrcore_repository.rebuild import survey
 from isrcore_repository.repository import EmbeddedRepository
 from isrcore_repository.tables import CalibrationRow, DatasetRow, RawRow
 from isrcore_simulated.night import write_night
+from tests.killing import kill_at_random, list_operations
 from tests.small_camera import NAMES, REGISTRY, write_raw
 
-#: Seconds in which a command ends here, roughly: moments are drawn from a little more.
-LONGEST_S = {"ingest": 2.5, "calibrate": 3.0, "run": 4.0}
+
+class Undisturbed(NamedTuple):
+    """A repository in which nothing was killed, and the file operations of each of the commands."""
+
+    root: Path
+    operations: list[str]
 
 
 @pytest.fixture(scope="module")
@@ -48,30 +51,11 @@ def commands(root: Path, night: Path) -> list[list[str]]:
 
 
 @pytest.fixture(scope="module")
-def undisturbed(night: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A repository in which nothing was killed."""
+def undisturbed(night: Path, tmp_path_factory: pytest.TempPathFactory) -> Undisturbed:
+    """From raw files to products."""
     root = tmp_path_factory.mktemp("undisturbed") / "repository"
-    for words in (["init", str(root), "--camera", "simulated"], *commands(root, night)):
-        assert main(words) == 0
-    return root
-
-
-def run_and_kill(words: Sequence[str], after_s: float) -> bool:
-    """Start a command, and kill its process group after some time; whether it was still there."""
-    script = f"import sys; from isrcore.cli.main import main; sys.exit(main({list(words)!r}))"
-    running = subprocess.Popen(
-        [sys.executable, "-c", script],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    try:
-        assert running.wait(after_s) == 0
-    except subprocess.TimeoutExpired:
-        os.killpg(running.pid, signal.SIGKILL)
-        running.wait()
-        return True
-    return False
+    assert main(["init", str(root), "--camera", "simulated"]) == 0
+    return Undisturbed(root, [list_operations(words, root) for words in commands(root, night)])
 
 
 def assert_nothing_is_half_visible(root: Path) -> None:
@@ -100,18 +84,20 @@ def content(root: Path) -> dict[str, object]:
     return found
 
 
-def kill_many_times(root: Path, night: Path, undisturbed: Path, times: int, seed: int) -> None:
+def kill_many_times(root: Path, night: Path, undisturbed: Undisturbed, times: int, seed: int) -> None:
     """Kill every command some times, look at what is left, and let the same command finish."""
-    moments, killed = random.Random(seed), 0
+    moments = random.Random(seed)
     assert main(["init", str(root), "--camera", "simulated"]) == 0
     steps = commands(root, night)
-    for number, words in enumerate(steps):
+    for number, (words, operations) in enumerate(zip(steps, undisturbed.operations, strict=True)):
+        killed = []
         for _ in range(times * (number + 1) // len(steps) - times * number // len(steps)):
-            killed += run_and_kill(words, moments.uniform(0.3, LONGEST_S[words[0]]))
+            killed.append(kill_at_random(words, root, operations, moments))
             assert_nothing_is_half_visible(root)
+        # What a killed command had done already is not done again: later ones may end before their moment.
+        assert killed[0]
         assert main(words) == 0
-    assert killed
-    assert content(root) == content(undisturbed)
+    assert content(root) == content(undisturbed.root)
     assert main(["rebuild", str(root)]) == 0
     repository = EmbeddedRepository.open(root)
     tables = (RawRow, CalibrationRow, DatasetRow)
@@ -119,30 +105,30 @@ def kill_many_times(root: Path, night: Path, undisturbed: Path, times: int, seed
     assert rows == {*survey(repository).rows}
 
 
-def test_killing_five_times(night: Path, undisturbed: Path, tmp_path: Path) -> None:
+def test_killing_five_times(night: Path, undisturbed: Undisturbed, tmp_path: Path) -> None:
     kill_many_times(tmp_path / "repository", night, undisturbed, 5, seed=5)
 
 
 @pytest.mark.slow
-def test_killing_a_hundred_times(night: Path, undisturbed: Path, tmp_path: Path) -> None:
+def test_killing_a_hundred_times(night: Path, undisturbed: Undisturbed, tmp_path: Path) -> None:
     for round_ in range(10):
         root = tmp_path / f"repository{round_}"
         kill_many_times(root, night, undisturbed, 10, seed=round_)
         shutil.rmtree(root)
 
 
-def test_example_a_product_that_is_cut_off_would_be_found(undisturbed: Path, tmp_path: Path) -> None:
+def test_example_a_product_that_is_cut_off_would_be_found(undisturbed: Undisturbed, tmp_path: Path) -> None:
     root = tmp_path / "repository"
-    shutil.copytree(undisturbed, root, symlinks=True)
+    shutil.copytree(undisturbed.root, root, symlinks=True)
     product = next(root.glob("products/*/*.fits"))
     product.write_bytes(product.read_bytes()[:-2880])
     with pytest.raises(OSError, match=product.name):
         assert_nothing_is_half_visible(root)
 
 
-def test_two_runs_at_once_both_end_well(undisturbed: Path, tmp_path: Path) -> None:
+def test_two_runs_at_once_both_end_well(undisturbed: Undisturbed, tmp_path: Path) -> None:
     root = tmp_path / "repository"
-    shutil.copytree(undisturbed, root, symlinks=True)
+    shutil.copytree(undisturbed.root, root, symlinks=True)
     shutil.rmtree(root / "products")
     shutil.rmtree(root / "record")
     words = ["run", str(root), "-c", "doDark=false"]
@@ -153,7 +139,7 @@ def test_two_runs_at_once_both_end_well(undisturbed: Path, tmp_path: Path) -> No
     ]
     told = [run.communicate()[1] for run in runs]
     assert [run.returncode for run in runs] == [0, 0], told
-    assert content(root) == content(undisturbed)
+    assert content(root) == content(undisturbed.root)
     assert main([*words, "--dry-run"]) == 0
     assert_nothing_is_half_visible(root)
 
@@ -163,6 +149,7 @@ import sys
 from pathlib import Path
 from isrcore_repository.ingest import ingest
 from isrcore_repository.repository import EmbeddedRepository
+from tests.killing import list_operations, kill_at_random
 from tests.small_camera import REGISTRY
 report = ingest(EmbeddedRepository.open(sys.argv[1], REGISTRY), map(Path, sys.argv[2:]))
 assert not report.failed, report
