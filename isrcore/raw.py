@@ -10,6 +10,8 @@ from __future__ import annotations
 import gzip
 import io
 import logging
+import os
+import re
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
@@ -33,8 +35,17 @@ _log = logging.getLogger(__name__)
 # Raw files whose headers are kept; those of forty CCDs take some ten megabytes.
 _KEPT_FILES = 8
 
+_BLOCK = 2880
+_CARD = 80
+
+# Keywords that say how pixels are stored, of images, of tables and of images in tables of compressed tiles.
+_ON_STORAGE = re.compile(
+    rb"(SIMPLE|XTENSION|BITPIX|NAXIS\d*|[PG]COUNT|BSCALE|BZERO|BLANK|TFIELDS|THEAP|T[A-Z]+\d+|Z[A-Z]+\d*) *="
+)
+
 _GZIP_MAGIC = b"\x1f\x8b"
 _UINT16_MAX = int(np.iinfo(np.uint16).max)
+_SHIFT = 1 << 15
 
 
 class RawError(OSError):
@@ -161,34 +172,45 @@ class RawSource:
         if not self.has_pixels:
             return np.broadcast_to(raw_type(extension.header)(0), extension.shape)
         try:
-            array = self._read_array(extension.index)
+            array = self._read_array(extension)
         except Exception as fault:  # the decoders raise many kinds, none of them documented
             raise RawError(f"{where}: pixels cannot be decoded: {fault}\n  fetch the file again") from fault
         if array.shape != extension.shape:
             raise RawError(f"{where}: the file changed after it was opened; open it again")
         return _to_raw_type(array, where)
 
-    def _read_array(self, index: int) -> Pixels:
-        """The scaled pixels of HDU ``index`` as astropy gives them."""
+    def _read_array(self, extension: Extension) -> Pixels:
+        """The scaled pixels of an extension."""
+        index, is_shifted = extension.index, _is_shifted(extension.header)
+        options = {"memmap": False, "do_not_scale_image_data": is_shifted}
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", AstropyWarning)
             # A decoder that overflows has read damaged sizes; it goes on with made-up pixels.
             warnings.simplefilter("error", RuntimeWarning)
             # Looking through a file of forty compressed images takes longer than decoding one of them.
-            if self.starts:
-                with fits.open(self._extract(index), memmap=False) as hdus:
-                    return np.asarray(hdus[min(index, 1)].data)
-            with fits.open(self.path, memmap=False, lazy_load_hdus=True) as hdus:
-                return np.asarray(hdus[index].data)
+            file, place = (self._extract(index), min(index, 1)) if self.starts else (self.path, index)
+            with fits.open(file, lazy_load_hdus=True, **options) as hdus:
+                stored = np.asarray(hdus[place].data)
+        return _shifted(stored) if is_shifted else stored
 
     def _extract(self, index: int) -> io.BytesIO:
-        """A file in memory with HDU ``index`` alone, behind an empty primary HDU unless it is one."""
+        """A file in memory with HDU ``index`` alone, behind an empty primary HDU unless it is one.
+
+        Only those of its cards are in it that say how pixels are stored: astropy looks at every card.
+        """
         extract = io.BytesIO()
         if index:
             fits.PrimaryHDU().writeto(extract)
         with self.path.open("rb") as stream:
             stream.seek(self.starts[index])
-            extract.write(stream.read(self.starts[index + 1] - self.starts[index]))
+            end = self.starts[index + 1]
+            while (card := stream.read(_CARD)).rstrip() != b"END" and stream.tell() < end:
+                if _ON_STORAGE.match(card):
+                    extract.write(card)
+            extract.write(b"END".ljust(_CARD))
+            extract.write(b" " * (-extract.tell() % _BLOCK))
+            stream.seek(-(stream.tell() - self.starts[index]) % _BLOCK, os.SEEK_CUR)
+            extract.write(stream.read(end - stream.tell()))
         extract.seek(0)
         return extract
 
@@ -350,8 +372,7 @@ def _check_length(file: Path, is_gzip: bool, ends: list[int], extensions: tuple[
     Missing padding after the last HDU is no fault. A compressed file is read to its end, which also
     verifies gzip's own checksum.
     """
-    block = 2880
-    following = -(-ends[-1] // block) * block
+    following = -(-ends[-1] // _BLOCK) * _BLOCK
     opener = cast(Callable[..., IO[bytes]], gzip.open if is_gzip else open)
     with opener(file, "rb") as stream:
         stream.seek(following)
@@ -383,6 +404,17 @@ def raw_type(header: Header) -> type[np.uint16 | np.float32]:
     bits = header.get("BITPIX", 16)
     is_unscaled = header.get("BSCALE", 1) == 1 and header.get("BZERO", 0) in (0, 2 ** abs(bits - 1))
     return np.uint16 if bits > 0 and is_unscaled else np.float32
+
+
+def _is_shifted(header: Header) -> bool:
+    """Whether pixels are unsigned numbers of 16 bits stored as signed ones (FITS Standard 4.0, 4.4.2.5)."""
+    return (header["BITPIX"], header.get("BSCALE", 1), header.get("BZERO", 0)) == (16, 1, _SHIFT)
+
+
+def _shifted(stored: Pixels) -> Pixels:
+    """Unsigned numbers from signed ones, which differ in the first bit; astropy adds in three passes."""
+    words = np.ascontiguousarray(stored, dtype=np.int16).view(np.uint16)
+    return np.bitwise_xor(words, _SHIFT, out=words if words.flags.writeable else None)
 
 
 def _to_raw_type(array: Pixels, where: str) -> Pixels:

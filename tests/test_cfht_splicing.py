@@ -119,7 +119,9 @@ def test_one_ccd_reads_its_two_extensions_only(path, monkeypatch):
     read = []
     original = RawSource._read_array
     monkeypatch.setattr(
-        RawSource, "_read_array", lambda self, index: read.append(index) or original(self, index)
+        RawSource,
+        "_read_array",
+        lambda self, extension: read.append(extension.index) or original(self, extension),
     )
     list(isr_read_raw(RawSource.open(path), ["ccd20"]))
     assert sorted(read) == [3, 4]

@@ -85,7 +85,9 @@ def test_pixels_are_those_written(file: Path) -> None:
     for seed, extension in enumerate(source.images):
         array = source.read(extension)
         assert array.dtype == np.uint16
-        assert array.flags.owndata
+        memory = array if array.base is None else array.base
+        assert isinstance(memory, np.ndarray)
+        assert memory.flags.owndata
         np.testing.assert_array_equal(array, pixels(seed))
 
 
