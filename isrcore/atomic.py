@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import glob
 import os
 import time
@@ -11,6 +12,9 @@ from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from pathlib import Path
 from typing import IO
+
+# What file systems say that reserve nothing.
+_CANNOT_RESERVE = frozenset((errno.EINVAL, errno.ENODEV, errno.ENOSYS, errno.EOPNOTSUPP))
 
 #: How the name of a file that is being written ends.
 UNFINISHED = ".part"
@@ -28,12 +32,15 @@ class _Unfinished:
         self._stream: IO[bytes] | None = None
 
     @contextmanager
-    def writing(self) -> Iterator[IO[bytes]]:
-        """A stream for the content; when the block raises, nothing is left behind."""
+    def writing(self, size: int) -> Iterator[IO[bytes]]:
+        """A stream for about ``size`` bytes; when the block raises, nothing is left behind."""
         try:
             self._stream = self._temporary.open("w+b")
+            is_reserved = _reserve(self._stream, size)
             yield self._stream
             self._stream.flush()
+            if is_reserved:
+                self._stream.truncate()
         except BaseException:
             self.discard()
             raise
@@ -60,14 +67,16 @@ class _Unfinished:
 
 
 @contextmanager
-def replacing(target: Path) -> Iterator[IO[bytes]]:
+def replacing(target: Path, size: int = 0) -> Iterator[IO[bytes]]:
     """A stream to a file beside ``target``, which takes the target's name in one move when the block ends.
 
     It is forced to disk first; inside `deferring` that and the move are left for later. When the block
-    raises, nothing is left behind and a target that was there before is untouched.
+    raises, nothing is left behind and a target that was there before is untouched. If ``size`` is given,
+    room for so many bytes is reserved: too full a disk shows at once, and writing is faster. Whoever writes
+    may write more or less, but stops at the end.
     """
     unfinished, deferred = _Unfinished(target), _deferred.get()
-    with unfinished.writing() as stream:
+    with unfinished.writing(size) as stream:
         yield stream
     if deferred is None:
         unfinished.finish()
@@ -135,6 +144,22 @@ def remove_unfinished(target: Path, older_than_s: float = 0.0) -> None:
         with suppress(FileNotFoundError):
             if time.time() - left.stat().st_mtime >= older_than_s:
                 left.unlink()
+
+
+def _reserve(stream: IO[bytes], size: int) -> bool:
+    """Reserve room in an empty file, which then is that long, where the system can; whether it did.
+
+    Raises OSError when there is not enough.
+    """
+    if not size or not hasattr(os, "posix_fallocate"):
+        return False
+    try:
+        os.posix_fallocate(stream.fileno(), 0, size)
+    except OSError as fault:
+        if fault.errno in _CANNOT_RESERVE:
+            return False
+        raise
+    return True
 
 
 def _synchronise(folder: Path) -> None:

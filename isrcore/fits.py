@@ -42,7 +42,7 @@ from isrcore.fits_optics import (
     zero_point_cards,
 )
 from isrcore.fits_parts import NewPart, Part, read_parts
-from isrcore.fits_planes import narrowed
+from isrcore.fits_planes import stored_type
 from isrcore.image import MaskedImage, MaskPlanes, Pixels
 from isrcore.raw_headers import without_file_keywords
 
@@ -123,7 +123,7 @@ def write_exposure(
             hdus += _texts(config_text, provenance or {})
             hdus += _extra_hdus(extra or {}, {hdu.name for hdu in hdus}, compression)
             hdus[0].header["NEXTEND"] = (len(hdus) - 1, "number of extensions")
-            with replacing(target) as stream:
+            with replacing(target, sum(hdu.size for hdu in hdus if isinstance(hdu, NewPart))) as stream:
                 for hdu in hdus:
                     _write_hdu(stream, hdu)
         except (OSError, ValueError, fits.VerifyError) as fault:
@@ -237,7 +237,7 @@ def _image_hdus(exposure: Exposure, compression: str) -> Iterator[Any]:
     (image if is_plain else mask).extend(_bit_cards(pixels))
     yield make_plane_hdu("IMAGE", pixels.image, image, compression)
     if not is_plain:
-        yield make_plane_hdu("MASK", narrowed(pixels.mask, pixels.planes), mask, compression)
+        yield make_plane_hdu("MASK", pixels.mask, mask, compression, stored_type(pixels.mask, pixels.planes))
         yield make_plane_hdu("VARIANCE", pixels.variance, variance, compression)
 
 

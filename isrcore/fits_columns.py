@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 import attrs
@@ -16,6 +17,9 @@ from astropy.io.fits import Header
 
 from isrcore.fits_parts import NewPart, make_header
 from isrcore.geometry import Box
+
+# The lines of a configuration are the same in every product of a run.
+_KEPT_TEXTS = 4096
 
 _COMMENT_LIKE = re.compile(r"(' *)/")
 
@@ -29,6 +33,7 @@ class Kind:
     decode: Callable[[Any], Any]
 
 
+@lru_cache(_KEPT_TEXTS)
 def escape(text: str) -> str:
     """Any text as printable ASCII.
 

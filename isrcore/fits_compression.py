@@ -41,13 +41,22 @@ def choose_compression(compress: bool | str | None, suffix: str) -> str:
     return compress
 
 
-def make_plane_hdu(name: str, plane: Pixels, header: Header, compression: str) -> Any:
-    """An image HDU.
+def make_plane_hdu(
+    name: str,
+    plane: Pixels,
+    header: Header,
+    compression: str,
+    stored: type[np.int16 | np.int32] | None = None,
+) -> Any:
+    """An image HDU, of integers of another type if ``stored`` says so.
 
     Integers never lose a bit. Of floats that are rounded NaN stays NaN, and infinity becomes NaN.
     """
     if compression == PLAIN:
-        return _make_plain(name, plane, header)
+        return _make_plain(name, plane, header, stored)
+    if stored is not None and plane.dtype != stored:
+        plane = plane.astype(stored)
+        plane.setflags(write=False)
     steps = COMPRESSIONS[compression]
     options: dict[str, Any] = {"compression_type": "RICE_1", "quantize_level": 0.0}
     if steps is None or plane.dtype.kind != "f":
@@ -64,14 +73,14 @@ def make_plane_hdu(name: str, plane: Pixels, header: Header, compression: str) -
     return fits.CompImageHDU(plane, header, name=name, tile_shape=(rows, plane.shape[1]), **options)
 
 
-def _make_plain(name: str, plane: Pixels, header: Header) -> Any:
+def _make_plain(name: str, plane: Pixels, header: Header, stored: type[np.int16 | np.int32] | None) -> Any:
     """An image HDU that is not compressed."""
     if not is_fast(plane):
         return fits.ImageHDU(plane, header, name=name)
-    bits = 8 * plane.itemsize * (-1 if plane.dtype.kind == "f" else 1)
+    bits = 8 * np.dtype(stored or plane.dtype).itemsize * (-1 if plane.dtype.kind == "f" else 1)
     whole = make_header("IMAGE", name, bits, plane.shape[::-1])
     whole.extend(header)
-    return NewPart(name, whole, plane)
+    return NewPart(name, whole, plane, stored)
 
 
 def _without_infinity(plane: Pixels) -> Pixels:

@@ -17,6 +17,7 @@ from isrcore.fits_planes import is_whole, read_plane, write_plane
 from isrcore.image import Pixels
 
 _BLOCK = 2880
+_CARD = 80
 
 
 @attrs.frozen(eq=False)
@@ -93,15 +94,28 @@ class Part:
 
 @attrs.frozen(eq=False)
 class NewPart:
-    """An HDU to be written: its header, and numbers of 16 or 32 bits that are its data, in any order."""
+    """An HDU to be written: its header, and numbers of 16 or 32 bits that are its data, in any order.
+
+    ``stored`` is as what they are written, None as what they are.
+    """
 
     name: str
     header: Header = attrs.field(repr=False)
     data: Pixels = attrs.field(repr=False)
+    stored: type[np.int16 | np.int32] | None = None
+
+    @property
+    def size(self) -> int:
+        """About how many bytes it takes in a file."""
+        width = np.dtype(self.stored or self.data.dtype).itemsize
+        # Three cards are added: both checksums, and the end.
+        return sum(
+            -(-size // _BLOCK) * _BLOCK for size in (_CARD * (len(self.header) + 3), width * self.data.size)
+        )
 
     def write(self, stream: IO[bytes]) -> None:
         """Write it with its checksums."""
-        write_plane(stream, self.header, self.data)
+        write_plane(stream, self.header, self.data, self.stored)
 
 
 def make_header(

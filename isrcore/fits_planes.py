@@ -6,6 +6,7 @@ each, that takes two to three times as long as writing alone.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from typing import IO, Any
 
@@ -16,6 +17,7 @@ from astropy.io import fits
 from isrcore.image import Mask, MaskPlanes, Pixels
 
 _BLOCK = 2880
+_CARD = 80
 # Words that fit into the cache of one core twice.
 _WORDS = 1 << 16
 _SUM_LIMIT = (1 << 32) - 1
@@ -31,28 +33,32 @@ def is_fast(plane: npt.NDArray[Any]) -> bool:
     return plane.dtype in (np.float32, np.int32, np.int16) and plane.dtype.isnative
 
 
-def narrowed(mask: Mask, planes: MaskPlanes) -> Pixels:
-    """The mask as int16 if all its planes and pixels fit: half as much to write and to read."""
+def stored_type(mask: Mask, planes: MaskPlanes) -> type[np.int16 | np.int32]:
+    """As what a mask is stored: int16 if all its planes and pixels fit, half as much to write and to read."""
     used = int(np.bitwise_or.reduce(mask, axis=None))
-    if not (0 <= used < _INT16_END and planes.value(*planes) < _INT16_END):
-        return mask
-    narrow = mask.astype(np.int16)
-    narrow.setflags(write=False)
-    return narrow
+    fits_in = 0 <= used < _INT16_END and planes.value(*planes) < _INT16_END
+    return np.int16 if fits_in else np.int32
 
 
-def write_plane(stream: IO[bytes], header: fits.Header, plane: Pixels) -> None:
-    """Write an image HDU with DATASUM and CHECKSUM; ``header`` gets both. The pixels are only read."""
+def write_plane(
+    stream: IO[bytes], header: fits.Header, plane: Pixels, stored: type[np.int16 | np.int32] | None = None
+) -> None:
+    """Write an image HDU with DATASUM and CHECKSUM; ``header`` gets both. The pixels are only read.
+
+    Integers are written as ``stored``, if it is given: those stored as int16 are 0 or more.
+    """
     start = stream.tell()
     header["DATASUM"] = ("0", "data unit checksum")
     header["CHECKSUM"] = ("0" * 16, "HDU checksum")
-    stream.write(_to_bytes(header))
-    total = _write_words(stream, plane)
+    # astropy takes its time for every card: these two are exchanged in what it has made.
+    written = bytearray(header.tostring().encode("ascii"))
+    stream.write(written)
+    total = _write_words(stream, plane, np.dtype(stored or plane.dtype).itemsize)
     end = stream.tell()
-    header["DATASUM"] = str(total)
-    header["CHECKSUM"] = encode_sum(_SUM_LIMIT - _add(total, sum_of_bytes(_to_bytes(header))))
+    _exchange(written, header, "DATASUM", str(total))
+    _exchange(written, header, "CHECKSUM", encode_sum(_SUM_LIMIT - _add(total, sum_of_bytes(written))))
     stream.seek(start)
-    stream.write(_to_bytes(header))
+    stream.write(written)
     stream.seek(end)
 
 
@@ -76,7 +82,7 @@ def read_plane(stream: IO[bytes], start: int, shape: tuple[int, ...], bits: int)
     return plane, total
 
 
-def sum_of_bytes(content: bytes) -> int:
+def sum_of_bytes(content: bytes | bytearray) -> int:
     """The ones' complement sum of words of 32 bits, of a length that is a multiple of four."""
     return _add(0, _sum_words(np.frombuffer(content, ">u4").astype(np.uint32)))
 
@@ -109,24 +115,37 @@ def _encode_byte(byte: int) -> list[int]:
     return letters
 
 
-def _to_bytes(header: fits.Header) -> bytes:
-    """The header as it is in the file."""
-    return bytes(header.tostring().encode("ascii"))
+def _exchange(written: bytearray, header: fits.Header, keyword: str, value: str) -> None:
+    """Give a card that is there another value, in the header and in what was made of it."""
+    header[keyword] = value
+    start = next(n for n in range(0, len(written), _CARD) if written.startswith(f"{keyword:8}=".encode(), n))
+    written[start : start + _CARD] = str(header.cards[keyword]).encode("ascii")
 
 
-def _write_words(stream: IO[bytes], plane: Pixels) -> int:
-    """Write pixels, most significant byte first, and padding; returns their sum."""
+def _write_words(stream: IO[bytes], plane: Pixels, width: int) -> int:
+    """Write pixels, most significant of ``width`` bytes first, and padding; returns the sum of all words."""
     buffer = np.zeros(_WORDS, ">u4")
-    stored = buffer.view(f">i{plane.itemsize}")
+    stored = buffer.view(f">i{width}")
     total = 0
     for rows in _rows(plane):
         for block in _blocks(rows.reshape(-1).view(f"i{plane.itemsize}")):
             piece = stored[: block.size]
-            np.copyto(piece, block)
+            np.copyto(piece, block, casting="unsafe")
             stream.write(piece.data)
-            total = _add(total, _sum_block(block, buffer))
-    stream.write(bytes(-plane.nbytes % _BLOCK))
+            narrows = width < plane.itemsize
+            total = _add(total, _sum_pairs(block) if narrows else _sum_block(block, buffer))
+    stream.write(bytes(-plane.size * width % _BLOCK))
     return total
+
+
+def _sum_pairs(pixels: Pixels) -> int:
+    """The sum of the words of pixels from 0 to 32767 that take two bytes each when they are stored."""
+    pairs = pixels[: pixels.size // 2 * 2].view(np.uint64)
+    # Neither half can overflow: there are less than 65536 pairs.
+    halves = divmod(int(np.add.reduce(pairs)), 1 << 32)
+    second, first = halves if sys.byteorder == "little" else halves[::-1]
+    alone = int(pixels[-1]) if pixels.size % 2 else 0
+    return (first + alone << 16) + second
 
 
 def _sum_block(pixels: Pixels, buffer: _Words) -> int:

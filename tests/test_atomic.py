@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import threading
 from pathlib import Path
@@ -136,3 +137,44 @@ def test_what_dead_processes_leave_can_be_removed(tmp_path: Path) -> None:
     assert left.startswith(".other.")
     with pytest.raises(FileNotFoundError):
         files.finish()
+
+
+@pytest.mark.parametrize("size", [1, 3, 10_000_000])
+def test_a_file_is_as_long_as_what_was_written(tmp_path: Path, size: int) -> None:
+    with replacing(tmp_path / "file", size) as stream:
+        stream.write(b"n")
+        stream.write(b"ew")
+    assert (tmp_path / "file").read_bytes() == b"new"
+
+
+@pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="room cannot be reserved here")
+def test_too_full_a_disk_shows_before_anything_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[int, int]] = []
+
+    def full(_: int, *place: int) -> None:
+        asked.append((place[0], place[1]))
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    with pytest.raises(OSError, match="No space"), replacing(tmp_path / "file", 77):
+        pytest.fail("something could have been written")
+    assert asked == [(0, 77)]
+    assert names(tmp_path) == []
+
+
+@pytest.mark.parametrize("code", [errno.EOPNOTSUPP, errno.EINVAL])
+def test_where_no_room_can_be_reserved_files_are_written_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    def refuse(*_: int) -> None:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(os, "posix_fallocate", refuse, raising=False)
+    with replacing(tmp_path / "file", 77) as stream:
+        stream.write(b"new")
+    monkeypatch.delattr(os, "posix_fallocate")
+    with replacing(tmp_path / "other", 77) as stream:
+        stream.write(b"new")
+    assert [path.read_bytes() for path in sorted(tmp_path.iterdir())] == [b"new", b"new"]

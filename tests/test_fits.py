@@ -229,7 +229,7 @@ def test_masks_that_were_stored_wider_can_be_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     written = large_exposure(flags=512)
-    monkeypatch.setattr(isrcore.fits, "narrowed", lambda mask, planes: mask)
+    monkeypatch.setattr(isrcore.fits, "stored_type", lambda mask, planes: np.int32)
     write_exposure(written, tmp_path / name)
     with fits.open(tmp_path / name) as hdus:
         assert hdus["MASK"].data.dtype.newbyteorder("=") == np.int32
@@ -392,6 +392,28 @@ def test_a_full_disk_leaves_what_was_there(
     with pytest.raises(FitsError, match=r"p\.fits.*No space left on device"):
         write_exposure(exposure(), tmp_path / "p.fits", overwrite=True)
     assert contents(tmp_path) == {"p.fits": b"precious"}
+
+
+@pytest.mark.parametrize("flags", [512, 2**31])
+def test_room_is_reserved_for_all_that_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, flags: int
+) -> None:
+    reserved: list[int] = []
+
+    def replacing(target: Path, size: int) -> Any:
+        reserved.append(size)
+        return isrcore.atomic.replacing(target, size)
+
+    monkeypatch.setattr(isrcore.fits, "replacing", replacing)
+    write_exposure(large_exposure(flags), tmp_path / "p.fits", config_text="a = 1", provenance={"b": "c"})
+    assert reserved == [(tmp_path / "p.fits").stat().st_size]
+
+
+def test_remarks_that_look_like_checksums_are_left_alone(tmp_path: Path) -> None:
+    written = exposure()
+    written.header["COMMENT"] = "DATASUM = CHECKSUM= 0"
+    write_exposure(written, tmp_path / "p.fits")
+    assert read_exposure(tmp_path / "p.fits").header["COMMENT"] == ["DATASUM = CHECKSUM= 0"]
 
 
 def test_an_interrupt_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,6 +9,7 @@ because forking a program that has threads may leave locks held for ever; what j
 
 from __future__ import annotations
 
+import gc
 import logging
 import math
 import multiprocessing
@@ -369,7 +370,10 @@ def _serve(pipe: Connection, make_work: bytes, level: int) -> None:
     logger.setLevel(level)
     worker = _Worker(handler)
     try:
-        worker.serve(pickle.loads(make_work)())
+        work = pickle.loads(make_work)()
+        # What is there now stays: looking through it for garbage again and again takes time.
+        gc.freeze()
+        worker.serve(work)
     except (EOFError, BrokenPipeError):
         worker.end()
     except KeyboardInterrupt:
