@@ -16,6 +16,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
+from types import FunctionType
 from typing import IO, Any, cast
 
 import attrs
@@ -79,6 +80,7 @@ class RawSource:
     ``starts`` are the places (bytes) where its HDUs begin and the last one ends; empty for a file that is
     compressed as a whole. ``key`` tells the state of the file when it was opened. ``listed`` is a list when
     only camera, visit and detectors are asked for; then the first detector's visit, found once, is in it.
+    ``visits`` are those that were read from headers, which processes that get the source need not read again.
     """
 
     path: Path
@@ -87,6 +89,7 @@ class RawSource:
     starts: tuple[int, ...] = attrs.field(default=(), repr=False)
     key: tuple[Any, ...] = attrs.field(default=(), repr=False, kw_only=True)
     listed: list[VisitInfo] | None = attrs.field(default=None, repr=False, kw_only=True)
+    visits: dict[tuple[Any, ...], VisitInfo] = attrs.field(factory=dict, repr=False, kw_only=True)
 
     @classmethod
     def open(cls, path: str | Path) -> RawSource:
@@ -287,13 +290,25 @@ def read_detector(
         MaskedImage.from_raw(source.read(extension)),
         detector,
         camera=camera.name,
-        visit=visit(header),
+        visit=_read_visit(source, extension, header, visit),
         header=header,
         wcs=LazyWcs(partial(celestial_wcs, extension.header)),
         facts=frozenset(done),
         source=where,
         given=done,
     )
+
+
+def _read_visit(
+    source: RawSource, extension: Extension, header: Header, visit: Callable[[Header], VisitInfo]
+) -> VisitInfo:
+    """The visit of an extension, read once by each function that has a name of its own."""
+    if not isinstance(visit, FunctionType) or "<" in visit.__qualname__:
+        return visit(header)
+    key = extension.index, visit.__module__, visit.__qualname__
+    if key not in source.visits:
+        source.visits[key] = visit(header)
+    return source.visits[key]
 
 
 def _listed(

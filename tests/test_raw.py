@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import math
+import pickle
 from pathlib import Path
 
 import numpy as np
@@ -357,3 +358,33 @@ def test_standard_cards_make_the_visit() -> None:
 )
 def test_observation_types(word: str, meaning: str) -> None:
     assert parse_observation_type(word) == meaning
+
+
+_seen: list[str] = []
+
+
+def read_counted(header: fits.Header) -> VisitInfo:
+    _seen.append(header["OBJECT"])
+    return VisitInfo(object_name=f"{header['OBJECT']} {header.get('GAIN')}")
+
+
+def test_whoever_gets_the_source_of_a_plan_reads_no_visit_again(file: Path) -> None:
+    """Translating the headers of some cameras takes as long as starting Python."""
+    _seen.clear()
+    source = RawSource.open(file)
+    list(read_sections(CAMERA, source.without_pixels(), visit=read_counted))
+    assert len(_seen) == 2
+    sent = pickle.loads(pickle.dumps(source))
+    found = list(read_sections(CAMERA, sent, visit=read_counted))
+    assert len(_seen) == 2
+    assert [one.visit.object_name for one in found] == ["M 31 1.0", "M 31 1.6"]
+
+
+def test_visits_of_one_reader_are_not_anothers(file: Path) -> None:
+    source = RawSource.open(file)
+    list(read_sections(CAMERA, source, visit=read_counted))
+    names = iter("abcd")
+    for wanted in ("ab", "cd"):
+        found = read_sections(CAMERA, source, visit=lambda _: VisitInfo(object_name=next(names)))
+        assert "".join(one.visit.object_name for one in found) == wanted
+    assert next(read_sections(CAMERA, source)).visit.object_name == "M 31"
