@@ -19,7 +19,9 @@ def make_card(keyword: str, value: Any) -> fits.Card:
 
 def exact_card(card: fits.Card) -> fits.Card:
     """The card, rewritten when astropy would cut its number to 20 characters."""
-    value = float(card.value) if isinstance(card.value, float) else 0.0
+    # astropy takes its time to tell a value.
+    told = card.value
+    value = float(told) if isinstance(told, float) else 0.0
     if len(repr(value)) <= 20 or fits.Card.fromstring(str(card)).value == value:
         return card
     keyword = card.keyword if len(card.keyword) <= 8 else f"HIERARCH {card.keyword}"

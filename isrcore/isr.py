@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, ClassVar
+
+import attrs
 
 from isrcore.camera import Camera
 from isrcore.config import Config
 from isrcore.debug_views import AFTER_ALL
 from isrcore.exposure import Exposure
 from isrcore.pixel_methods import PixelMethods
+from isrcore.quantities import Catalogs
 from isrcore.repository import Repository
 from isrcore.retrieval import FRAMES
 from isrcore.runner import Conditions, run_segment
@@ -92,10 +96,10 @@ class IsrTask(PixelMethods):
         exposure.given, exposure.applied = {}, ()
         if self.config.expectWcs and exposure.wcs is None:
             self.log.warning("%s has no WCS", exposure.label)
-        pictures = snapshots.as_dict()
-        return Struct(
-            exposure=exposure, outputExposure=exposure, **pictures, catalogs=self.catalogs(exposure)
-        )
+        # What becomes of the exposure later does not change what was measured.
+        corrected = attrs.evolve(exposure, measured=dict(exposure.measured))
+        catalogs = Catalogs(partial(self.catalogs, corrected))
+        return Struct(exposure=exposure, outputExposure=exposure, **snapshots.as_dict(), catalogs=catalogs)
 
     def _ensured(
         self, exposure: Any, inputs: dict[str, Any], camera: Camera | None, number: int | None

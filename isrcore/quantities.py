@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import attrs
@@ -43,6 +43,43 @@ LEVEL_QUANTITIES = (
     Quantity("saturation", "Saturation level of the raw frame.", "adu"),
     Quantity("suspect_level", "Level of the raw frame from which pixels are suspect.", "adu"),
 )
+
+
+class Catalogs(Mapping[str, Table]):
+    """Tables by dataset that ``make`` makes when somebody looks at them, once.
+
+    Making them takes as long as a step, and few who correct many exposures look at them.
+    """
+
+    def __init__(self, make: Callable[[], Mapping[str, Table]]) -> None:
+        self._make: Callable[[], Mapping[str, Table]] | None = make
+        self._made: Mapping[str, Table] = {}
+
+    @property
+    def _tables(self) -> Mapping[str, Table]:
+        if self._make is not None:
+            self._made, self._make = self._make(), None
+        return self._made
+
+    def __getitem__(self, name: str) -> Table:
+        """The table of a dataset."""
+        return self._tables[name]
+
+    def __iter__(self) -> Iterator[str]:
+        """The datasets."""
+        return iter(self._tables)
+
+    def __len__(self) -> int:
+        """How many there are."""
+        return len(self._tables)
+
+    def __repr__(self) -> str:
+        """The tables."""
+        return repr(dict(self._tables))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Other processes get the tables."""
+        return dict, (dict(self._tables),)
 
 
 def make_catalog(quantities: Iterable[Quantity], measured: Mapping[str, Any] | None = None) -> Table:

@@ -5,7 +5,8 @@ image, mask and variance of every product plainly, without checksums, history or
 
 Run with ``python -m pytest tests/benchmarks/bench_exposure.py -o addopts="" -s``. The night is made first: it
 needs about 14 GB of disk, and memory to keep as much, or disks will be measured instead. ISRCORE_BENCH_CCDS
-makes a night of the first so many CCDs.
+makes a night of the first so many CCDs. With ISRCORE_BENCH_FOLDER the night is made there and kept, and
+products are written beside it.
 """
 
 import json
@@ -193,17 +194,14 @@ def peak_memory(session: int) -> float:
 
 @pytest.mark.parametrize("has_masters", [True, False], ids=["bias and flat", "no masters"])
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="memory is read from /proc")
-def test_all_ccds_of_an_exposure(
-    night: Night, tmp_path: Path, capsys: pytest.CaptureFixture[str], has_masters: bool
-) -> None:
-    count = len(DETECTORS)
-    for number in range(ROUNDS):
-        folder = tmp_path / str(number)
-        folder.mkdir()
+def test_all_ccds_of_an_exposure(night: Night, capsys: pytest.CaptureFixture[str], has_masters: bool) -> None:
+    count, folder = len(DETECTORS), night.raw.parent / "products"
+    folder.mkdir(exist_ok=True)
+    for _ in range(ROUNDS):
+        discard(folder)
         decode_s, write_s, sync_s = time_reference(night, folder)
         discard(folder)
         run = time_command(night, folder, has_masters)
-        discard(folder)
         plain, durable = decode_s + write_s, decode_s + write_s + sync_s
         parts = ", ".join(f"{name} {seconds / count:.3f}" for name, seconds in run.parts.items())
         with capsys.disabled():
@@ -214,6 +212,7 @@ def test_all_ccds_of_an_exposure(
                 f"ratio {run.seconds / plain:.2f} ({run.seconds / durable:.2f})"
             )
         assert run.memory_mb < 1000
+    shutil.rmtree(folder)
 
 
 def discard(folder: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -67,6 +69,26 @@ def test_example_levels_of_two_rows():
     assert str(table["gain"].unit) == "electron / adu"
     assert table["gain"][0] == 1.5
     assert len(task.run(raw).catalogs["isr_overscan"]) == 0
+
+
+def test_catalogs_are_made_once_of_what_was_measured_then():
+    detector = Detector.of_shape((2, 3), gain=1.5, read_noise=4.0)
+    raw = Exposure(MaskedImage.from_raw(np.full((2, 3), 100, np.uint16)), detector)
+    config = default_config(REGISTRY)
+    for name in ("doBias", "doDark", "doFlat", "doDefect", "expectWcs", "doOverscan"):
+        config.set(name, False)
+    result = IsrTask(config, registry=REGISTRY).run(raw)
+    result.exposure.measured.clear()
+    catalogs = result.catalogs
+    assert list(catalogs["isr_levels"]["gain"]) == [1.5]
+    assert catalogs["isr_levels"] is catalogs["isr_levels"]
+    assert len(catalogs) == len(list(catalogs))
+    assert "isr_levels" in repr(catalogs)
+    sent = pickle.loads(pickle.dumps(result)).catalogs
+    assert {name: described(table) for name, table in sent.items()} == {
+        name: described(table) for name, table in catalogs.items()
+    }
+    assert list(sent["isr_levels"]["gain"]) == [1.5]
 
 
 def test_a_quantity_of_another_kind_is_refused():
