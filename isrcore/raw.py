@@ -207,7 +207,7 @@ class RawSource:
         with self.path.open("rb") as stream:
             stream.seek(self.starts[index])
             end = self.starts[index + 1]
-            while (card := stream.read(_CARD)).rstrip() != b"END" and stream.tell() < end:
+            while stream.tell() < end and (card := stream.read(_CARD)) and card.rstrip() != b"END":
                 if _ON_STORAGE.match(card):
                     extract.write(card)
             extract.write(b"END".ljust(_CARD))
@@ -423,7 +423,7 @@ def raw_type(header: Header) -> type[np.uint16 | np.float32]:
 
 def _is_shifted(header: Header) -> bool:
     """Whether pixels are unsigned numbers of 16 bits stored as signed ones (FITS Standard 4.0, 4.4.2.5)."""
-    return (header["BITPIX"], header.get("BSCALE", 1), header.get("BZERO", 0)) == (16, 1, _SHIFT)
+    return (header.get("BITPIX"), header.get("BSCALE", 1), header.get("BZERO", 0)) == (16, 1, _SHIFT)
 
 
 def _shifted(stored: Pixels) -> Pixels:

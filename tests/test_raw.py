@@ -100,6 +100,15 @@ def test_read_pixels_survive_the_replacement_of_the_file(tmp_path: Path) -> None
     np.testing.assert_array_equal(array, pixels(0))
 
 
+@pytest.mark.parametrize("left", [2880, 3000, 5760, 6000])
+def test_a_file_that_was_cut_off_after_it_was_opened_is_told(tmp_path: Path, left: int) -> None:
+    path = mosaic(tmp_path / "night.fits")
+    source = RawSource.open(path)
+    path.write_bytes(path.read_bytes()[:left])
+    with pytest.raises(RawError, match="fetch the file again"):
+        source.read(source["ccd01"])
+
+
 def test_exposures_of_all_detectors_in_the_file(file: Path) -> None:
     first, second = read_sections(CAMERA, RawSource.open(file))
     assert (first.detector.name, second.detector.name) == ("ccd00", "ccd01")
