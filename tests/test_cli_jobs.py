@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import logging
 import os
@@ -352,6 +353,17 @@ def test_jobs_are_plain_functions_in_processes_with_one_thread(caplog: pytest.Lo
     run_jobs([[1, 2], [3]], same, make_squarer, 2, listener)
     assert listener.found == {1: (1, "1"), 2: (4, "1"), 3: (9, "1")}
     assert [record.getMessage() for record in caplog.records] == ["ready", "ready"]
+
+
+def make_counter() -> Callable[[int], Callable[[], int]]:
+    return lambda number: gc.get_freeze_count
+
+
+def test_what_a_process_begins_with_is_not_looked_through_for_garbage() -> None:
+    listener = Listener()
+    run_jobs([[1]], same, make_counter, 1, listener)
+    # Modules and what is in them, at least those of astropy.
+    assert listener.found[1] > 10_000
 
 
 def test_work_that_cannot_begin_is_told_for_every_job(capfd: pytest.CaptureFixture[str]) -> None:
