@@ -125,14 +125,13 @@ def _exchange(written: bytearray, header: fits.Header, keyword: str, value: str)
 def _write_words(stream: IO[bytes], plane: Pixels, width: int) -> int:
     """Write pixels, most significant of ``width`` bytes first, and padding; returns the sum of all words."""
     buffer = np.zeros(_WORDS, ">u4")
-    stored = buffer.view(f">i{width}")
+    stored, narrows = buffer.view(f">i{width}"), width < plane.itemsize
     total = 0
     for rows in _rows(plane):
         for block in _blocks(rows.reshape(-1).view(f"i{plane.itemsize}")):
             piece = stored[: block.size]
             np.copyto(piece, block, casting="unsafe")
             stream.write(piece.data)
-            narrows = width < plane.itemsize
             total = _add(total, _sum_pairs(block) if narrows else _sum_block(block, buffer))
     stream.write(bytes(-plane.size * width % _BLOCK))
     return total

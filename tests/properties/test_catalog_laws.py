@@ -57,13 +57,18 @@ def test_measurements_of_amplifiers_are_declared_by_every_step_that_has_them():
     assert silent == {"amplifierMask", "linearity", "variance", "vignette"}
 
 
-def test_example_levels_of_two_rows():
+def small_task_and_frame():
+    """A task without calibrations and overscan, and a raw frame of two rows."""
     config = default_config(REGISTRY)
     for name in ("doBias", "doDark", "doFlat", "doDefect", "expectWcs", "doOverscan"):
         config.set(name, False)
-    task = IsrTask(config, registry=REGISTRY)
     detector = Detector.of_shape((2, 3), gain=1.5, read_noise=4.0)
     raw = Exposure(MaskedImage.from_raw(np.full((2, 3), 100, np.uint16)), detector)
+    return IsrTask(config, registry=REGISTRY), raw
+
+
+def test_example_levels_of_two_rows():
+    task, raw = small_task_and_frame()
     table = task.run(raw).catalogs["isr_levels"]
     assert table.colnames == ["amplifier", "gain", "read_noise", "saturation", "suspect_level"]
     assert str(table["gain"].unit) == "electron / adu"
@@ -72,12 +77,8 @@ def test_example_levels_of_two_rows():
 
 
 def test_catalogs_are_made_once_of_what_was_measured_then():
-    detector = Detector.of_shape((2, 3), gain=1.5, read_noise=4.0)
-    raw = Exposure(MaskedImage.from_raw(np.full((2, 3), 100, np.uint16)), detector)
-    config = default_config(REGISTRY)
-    for name in ("doBias", "doDark", "doFlat", "doDefect", "expectWcs", "doOverscan"):
-        config.set(name, False)
-    result = IsrTask(config, registry=REGISTRY).run(raw)
+    task, raw = small_task_and_frame()
+    result = task.run(raw)
     result.exposure.measured.clear()
     catalogs = result.catalogs
     assert list(catalogs["isr_levels"]["gain"]) == [1.5]
