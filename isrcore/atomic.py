@@ -11,10 +11,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from pathlib import Path
-from typing import IO
+from typing import IO, cast
+
+from isrcore.memory_files import MemoryFile
 
 # What file systems say that reserve nothing.
 _CANNOT_RESERVE = frozenset((errno.EINVAL, errno.ENODEV, errno.ENOSYS, errno.EOPNOTSUPP))
+
+# A product of 25 million pixels; larger ones go to their file piece by piece.
+_MEMORY = 1 << 28
 
 #: How the name of a file that is being written ends.
 UNFINISHED = ".part"
@@ -30,13 +35,18 @@ class _Unfinished:
         self.target = target
         self._temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex}{UNFINISHED}")
         self._stream: IO[bytes] | None = None
+        self._content: MemoryFile | None = None
 
     @contextmanager
-    def writing(self, size: int) -> Iterator[IO[bytes]]:
+    def writing(self, size: int, waits_in_memory: bool) -> Iterator[IO[bytes]]:
         """A stream for about ``size`` bytes; when the block raises, nothing is left behind."""
         try:
             self._stream = self._temporary.open("w+b")
             is_reserved = _reserve(self._stream, size)
+            if waits_in_memory:
+                self._content = MemoryFile(size)
+                yield cast(IO[bytes], self._content)
+                return
             yield self._stream
             self._stream.flush()
             if is_reserved:
@@ -49,6 +59,8 @@ class _Unfinished:
         """Force what was written to disk and give it its name; may be called from another thread."""
         assert self._stream is not None, "nothing was written"
         try:
+            if self._content is not None:
+                self._content.write_to(self._stream.fileno())
             os.fsync(self._stream.fileno())
             self._stream.close()
             self._temporary.replace(self.target)
@@ -73,10 +85,11 @@ def replacing(target: Path, size: int = 0) -> Iterator[IO[bytes]]:
     It is forced to disk first; inside `deferring` that and the move are left for later. When the block
     raises, nothing is left behind and a target that was there before is untouched. If ``size`` is given,
     room for so many bytes is reserved: too full a disk shows at once, and writing is faster. Whoever writes
-    may write more or less, but stops at the end.
+    may write more or less, but stops at the end, and does not read. What is deferred and no larger than 256
+    MiB stays in memory until then.
     """
     unfinished, deferred = _Unfinished(target), _deferred.get()
-    with unfinished.writing(size) as stream:
+    with unfinished.writing(size, waits_in_memory=deferred is not None and 0 < size <= _MEMORY) as stream:
         yield stream
     if deferred is None:
         unfinished.finish()

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from astropy.io import fits
 
 from isrcore.image import Mask, MaskPlanes, Pixels
+from isrcore.memory_files import MemoryFile
 
 _BLOCK = 2880
 _CARD = 80
@@ -126,12 +127,15 @@ def _write_words(stream: IO[bytes], plane: Pixels, width: int) -> int:
     """Write pixels, most significant of ``width`` bytes first, and padding; returns the sum of all words."""
     buffer = np.zeros(_WORDS, ">u4")
     stored, narrows = buffer.view(f">i{width}"), width < plane.itemsize
+    # Sums of numbers of 16 bits are those of the buffer.
+    memory = stream if isinstance(stream, MemoryFile) and plane.itemsize == buffer.itemsize else None
     total = 0
     for rows in _rows(plane):
         for block in _blocks(rows.reshape(-1).view(f"i{plane.itemsize}")):
-            piece = stored[: block.size]
+            piece = memory.extend(block.size * width).view(stored.dtype) if memory else stored[: block.size]
             np.copyto(piece, block, casting="unsafe")
-            stream.write(piece.data)
+            if memory is None:
+                stream.write(piece.data)
             total = _add(total, _sum_pairs(block) if narrows else _sum_block(block, buffer))
     stream.write(bytes(-plane.size * width % _BLOCK))
     return total

@@ -5,11 +5,14 @@ from __future__ import annotations
 import errno
 import os
 import threading
+import weakref
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 
 from isrcore.atomic import deferring, remove_unfinished, replacing
+from isrcore.memory_files import MemoryFile
 
 
 def write(target: Path, content: bytes = b"new") -> None:
@@ -178,3 +181,56 @@ def test_where_no_room_can_be_reserved_files_are_written_all_the_same(
     with replacing(tmp_path / "other", 77) as stream:
         stream.write(b"new")
     assert [path.read_bytes() for path in sorted(tmp_path.iterdir())] == [b"new", b"new"]
+
+
+def test_deferred_files_wait_in_memory(tmp_path: Path) -> None:
+    with deferring() as files, replacing(tmp_path / "file", 5) as stream:
+        stream.write(b"much more than five")
+        stream.seek(5)
+        stream.write(b"MORE")
+    (unfinished,) = tmp_path.iterdir()
+    assert not unfinished.read_bytes().strip(bytes(1))
+    files.finish()
+    assert (tmp_path / "file").read_bytes() == b"much MORE than five"
+    assert names(tmp_path) == ["file"]
+
+
+@pytest.mark.parametrize("is_deferred", [True, False])
+def test_what_is_larger_or_not_deferred_takes_no_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_deferred: bool
+) -> None:
+    if is_deferred:
+        monkeypatch.setattr("isrcore.atomic._MEMORY", 4)
+    with deferring() if is_deferred else nullcontext(), replacing(tmp_path / "file", 5) as stream:
+        stream.write(b"five5")
+        stream.flush()
+        (unfinished,) = tmp_path.iterdir()
+        assert unfinished.read_bytes() == b"five5"
+
+
+def test_memory_is_given_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = []
+
+    class Watched(MemoryFile):
+        def __init__(self, size: int) -> None:
+            super().__init__(size)
+            made.append(weakref.ref(self))
+
+    monkeypatch.setattr("isrcore.atomic.MemoryFile", Watched)
+    with deferring() as files, replacing(tmp_path / "file", 5) as stream:
+        stream.write(b"five5")
+    del stream
+    assert made[0]() is not None
+    files.finish()
+    assert made[0]() is None
+
+
+def test_deferred_files_that_a_disk_does_not_take_are_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with deferring() as files, replacing(tmp_path / "file", 5) as stream:
+        stream.write(b"five5")
+    monkeypatch.setattr(os, "pwrite", lambda *_: full_disk(0))
+    with pytest.raises(OSError, match="No space"):
+        files.finish()
+    assert names(tmp_path) == []
