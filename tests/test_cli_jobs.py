@@ -137,6 +137,10 @@ def test_the_report_says_where_the_time_went(isr: Isr, tmp_path: Path, science: 
     for unit in report(tmp_path).values():
         assert set(unit["parts"]) == {"read", "pixels", "write"}
         assert 0 < sum(unit["parts"].values()) <= unit["seconds"]
+        segments = unit["segments"]
+        assert [step for segment in segments for step in segment["steps"]] == unit["steps"]
+        assert 1 < len(segments) < len(unit["steps"])
+        assert 0 < sum(segment["seconds"] for segment in segments) <= unit["parts"]["pixels"]
     assert out.split()[4:8] == ["seconds", "read", "pixels", "write"]
 
 

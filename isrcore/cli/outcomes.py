@@ -6,8 +6,9 @@ import importlib.metadata
 import json
 import math
 import pickle
-from collections.abc import Mapping, Sequence
-from itertools import compress
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import compress, groupby
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -15,6 +16,7 @@ import attrs
 
 from isrcore.atomic import replacing
 from isrcore.cli.terminal import make_console, make_table
+from isrcore.exposure import HistoryEntry
 from isrcore.task import TaskError
 
 _COLUMNS = ("exposure", "status", "steps", "flagged", "seconds", "product or reason")
@@ -47,11 +49,30 @@ class Labelled(Protocol):
 
 
 @attrs.frozen
+class Segment:
+    """Steps that ran together, tile by tile, and the seconds they took; NaN when unknown."""
+
+    steps: tuple[str, ...]
+    seconds: float
+
+    @classmethod
+    def all_of(cls, history: Iterable[HistoryEntry]) -> tuple[Segment, ...]:
+        """What an exposure's history says of them."""
+        runs = [list(run) for _, run in groupby(history, key=attrgetter("segment"))]
+        return tuple(cls(tuple(entry.step for entry in run), run[0].seconds) for run in runs)
+
+    def to_json(self) -> dict[str, Any]:
+        """As the report says it."""
+        return {"steps": self.steps, "seconds": None if math.isnan(self.seconds) else self.seconds}
+
+
+@attrs.frozen
 class Outcome:
     """How one unit ended: ``status`` is ok, skipped (it was done before), failed or not started.
 
     ``steps`` are the corrections that were applied, ``flagged`` is a fraction of the pixels. ``parts`` are
-    seconds for reading, pixels and writing, as far as the unit came. ``metadata`` is that of every task,
+    seconds for reading, pixels and writing, as far as the unit came; ``segments`` tell those for pixels
+    apart. ``metadata`` is that of every task,
     ``result`` what `IsrTask.run` returned, if anybody wants it, and ``fault`` the error that ended the unit.
     """
 
@@ -66,6 +87,7 @@ class Outcome:
     flagged: float = math.nan
     seconds: float = math.nan
     parts: Mapping[str, float] = attrs.field(factory=dict)
+    segments: tuple[Segment, ...] = ()
     metadata: Any = attrs.field(default=None, metadata=_UNTOLD)
     result: Any = attrs.field(default=None, metadata=_UNTOLD)
     fault: Exception | None = attrs.field(default=None, metadata=_UNTOLD)
@@ -89,7 +111,8 @@ class Outcome:
     def to_json(self) -> dict[str, Any]:
         """As the report says it; unknown numbers are null."""
         values = attrs.asdict(self, filter=lambda field, _: not field.metadata.get("is_untold")) | {
-            "product": str(self.product) if self.product else None
+            "product": str(self.product) if self.product else None,
+            "segments": [segment.to_json() for segment in self.segments],
         }
         unknown = {
             key: None for key, value in values.items() if isinstance(value, float) and math.isnan(value)

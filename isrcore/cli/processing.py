@@ -22,7 +22,7 @@ from isrcore.camera_files import CameraFile
 from isrcore.cli.calibration_files import CalibrationFiles
 from isrcore.cli.digests import known_sha256
 from isrcore.cli.faults import reason_of
-from isrcore.cli.outcomes import Outcome
+from isrcore.cli.outcomes import Outcome, Segment
 from isrcore.cli.shelf import Shelf, digest_of
 from isrcore.cli.unit_files import UnitFiles
 from isrcore.config import Config
@@ -144,8 +144,9 @@ class Processor:
         product = job.product if self._camera(job.camera).task.config.doWrite else None
         exposure, kept = result.exposure, result if self.setup.keeps_results else None
         flagged = count_flagged(exposure.mask) / exposure.mask.size
-        steps = tuple(entry.step for entry in exposure.history)
-        return files, Outcome.of(job, "ok", product=product, steps=steps, flagged=flagged, result=kept)
+        history = exposure.history
+        told = {"steps": tuple(entry.step for entry in history), "segments": Segment.all_of(history)}
+        return files, Outcome.of(job, "ok", product=product, flagged=flagged, result=kept, **told)
 
     def _finished(self, job: Job, clock: Clock, files: Deferred, done: Outcome) -> Outcome:
         """The outcome of a unit whose files are waited for; failed if they cannot be."""

@@ -147,7 +147,10 @@ def time_reference(night: Night, out: Path) -> tuple[float, float, float]:
 
 @attrs.frozen
 class Run:
-    """What one run of the command took: seconds in all, those of each part summed over units, peak memory."""
+    """What one run of the command took: seconds in all, those of each part summed over units, peak memory.
+
+    The part of interpolation is not in that of pixels.
+    """
 
     seconds: float
     parts: dict[str, float]
@@ -176,6 +179,9 @@ def time_command(night: Night, out: Path, has_masters: bool) -> Run:
     assert running.returncode == 0
     units = json.loads((out / "isr_report.json").read_text())["units"]
     parts = {name: sum(unit["parts"][name] for unit in units) for name in ("read", "pixels", "write")}
+    segments = [segment for unit in units for segment in unit["segments"]]
+    parts["interpolation"] = sum(part["seconds"] for part in segments if "interpolation" in part["steps"])
+    parts["pixels"] -= parts["interpolation"]
     return Run(seconds, parts, peak)
 
 
