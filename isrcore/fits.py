@@ -42,7 +42,7 @@ from isrcore.fits_optics import (
     zero_point_cards,
 )
 from isrcore.fits_parts import NewPart, Part, read_parts
-from isrcore.fits_planes import stored_type
+from isrcore.fits_planes import BLOCK, stored_type
 from isrcore.image import MaskedImage, MaskPlanes, Pixels
 from isrcore.raw_headers import without_file_keywords
 
@@ -72,7 +72,6 @@ _DETECTOR_CARDS = {
     "yaw_deg": "DETYAW",
     "pixel_size_mm": "DETPIX",
 }
-_BLOCK = 2880
 _FACT = re.compile(r"ISRF\d{3}")
 _OWN_CARDS = "|".join([*_VISIT_CARDS.values(), *ZERO_POINT_CARDS])
 _OWN_KEYWORD = re.compile(rf"ISRLAYO|ISRCAM|ISRF\d{{3}}|{_OWN_CARDS}")
@@ -224,7 +223,7 @@ def _write_hdu(stream: IO[bytes], hdu: Any) -> None:
     written = io.BytesIO()
     hdus = fits.HDUList([fits.PrimaryHDU(), hdu])
     hdus.writeto(written, checksum=True, output_verify="silentfix+exception")
-    stream.write(written.getbuffer()[_BLOCK:])
+    stream.write(written.getbuffer()[BLOCK:])
 
 
 def _image_hdus(exposure: Exposure, compression: str) -> Iterator[Any]:

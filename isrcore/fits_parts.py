@@ -13,11 +13,8 @@ from astropy.io import fits
 from astropy.io.fits import Header
 from astropy.table import Table
 
-from isrcore.fits_planes import is_whole, read_plane, write_plane
+from isrcore.fits_planes import BLOCK, CARD, is_whole, read_plane, write_plane
 from isrcore.image import Pixels
-
-_BLOCK = 2880
-_CARD = 80
 
 
 @attrs.frozen(eq=False)
@@ -110,7 +107,7 @@ class NewPart:
         width = np.dtype(self.stored or self.data.dtype).itemsize
         # Three cards are added: both checksums, and the end.
         return sum(
-            -(-size // _BLOCK) * _BLOCK for size in (_CARD * (len(self.header) + 3), width * self.data.size)
+            -(-size // BLOCK) * BLOCK for size in (CARD * (len(self.header) + 3), width * self.data.size)
         )
 
     def write(self, stream: IO[bytes]) -> None:
@@ -143,7 +140,7 @@ def read_parts(stream: IO[bytes]) -> Iterator[Part]:
         header = Header.fromfile(stream)
         data_start = stream.tell()
         size = _data_size(header)
-        end = data_start - (-size // _BLOCK) * _BLOCK
+        end = data_start - (-size // BLOCK) * BLOCK
         name = header.get("EXTNAME", "") if start else "PRIMARY"
         yield Part(stream, name, header, start, data_start, end, data_start + size)
 

@@ -17,8 +17,10 @@ from astropy.io import fits
 from isrcore.image import Mask, MaskPlanes, Pixels
 from isrcore.memory_files import MemoryFile
 
-_BLOCK = 2880
-_CARD = 80
+#: Bytes of a block and of a card (FITS Standard 4.0, sections 3.1 and 3.2).
+BLOCK = 2880
+CARD = 80
+
 # Words that fit into the cache of one core twice.
 _WORDS = 1 << 16
 _SUM_LIMIT = (1 << 32) - 1
@@ -119,8 +121,8 @@ def _encode_byte(byte: int) -> list[int]:
 def _exchange(written: bytearray, header: fits.Header, keyword: str, value: str) -> None:
     """Give a card that is there another value, in the header and in what was made of it."""
     header[keyword] = value
-    start = next(n for n in range(0, len(written), _CARD) if written.startswith(f"{keyword:8}=".encode(), n))
-    written[start : start + _CARD] = str(header.cards[keyword]).encode("ascii")
+    start = next(n for n in range(0, len(written), CARD) if written.startswith(f"{keyword:8}=".encode(), n))
+    written[start : start + CARD] = str(header.cards[keyword]).encode("ascii")
 
 
 def _write_words(stream: IO[bytes], plane: Pixels, width: int) -> int:
@@ -137,7 +139,7 @@ def _write_words(stream: IO[bytes], plane: Pixels, width: int) -> int:
             if memory is None:
                 stream.write(piece.data)
             total = _add(total, _sum_pairs(block) if narrows else _sum_block(block, buffer))
-    stream.write(bytes(-plane.size * width % _BLOCK))
+    stream.write(bytes(-plane.size * width % BLOCK))
     return total
 
 

@@ -27,6 +27,7 @@ from astropy.utils.exceptions import AstropyWarning
 
 from isrcore.camera import Camera, Detector
 from isrcore.exposure import Exposure, LazyWcs, VisitInfo
+from isrcore.fits_planes import BLOCK, CARD
 from isrcore.image import MaskedImage, Pixels
 from isrcore.raw_headers import celestial_wcs, merge_headers
 from isrcore.raw_visits import visit_from_header
@@ -36,13 +37,13 @@ _log = logging.getLogger(__name__)
 # Raw files whose headers are kept; those of forty CCDs take some ten megabytes.
 _KEPT_FILES = 8
 
-_BLOCK = 2880
-_CARD = 80
-
 # Keywords that say how pixels are stored, of images, of tables and of images in tables of compressed tiles.
 _ON_STORAGE = re.compile(
     rb"(SIMPLE|XTENSION|BITPIX|NAXIS\d*|[PG]COUNT|BSCALE|BZERO|BLANK|TFIELDS|THEAP|T[A-Z]+\d+|Z[A-Z]+\d*) *="
 )
+
+# Stands for whatever extension the visit of a listed file was read from.
+_ANY: tuple[Any, ...] = ()
 
 _GZIP_MAGIC = b"\x1f\x8b"
 _UINT16_MAX = int(np.iinfo(np.uint16).max)
@@ -78,9 +79,9 @@ class RawSource:
     """A raw file, its headers read once, its pixels read on request. No file stays open or mapped.
 
     ``starts`` are the places (bytes) where its HDUs begin and the last one ends; empty for a file that is
-    compressed as a whole. ``key`` tells the state of the file when it was opened. ``listed`` is a list when
-    only camera, visit and detectors are asked for; then the first detector's visit, found once, is in it.
-    ``visits`` are those that were read from headers, which processes that get the source need not read again.
+    compressed as a whole. ``key`` tells the state of the file when it was opened. ``visits`` are those that
+    were read from headers, which processes that get the source need not read again. When the source
+    ``is_listing`` only camera, visit and detectors are asked for, and one visit stands for all detectors.
     """
 
     path: Path
@@ -88,8 +89,8 @@ class RawSource:
     has_pixels: bool = True
     starts: tuple[int, ...] = attrs.field(default=(), repr=False)
     key: tuple[Any, ...] = attrs.field(default=(), repr=False, kw_only=True)
-    listed: list[VisitInfo] | None = attrs.field(default=None, repr=False, kw_only=True)
     visits: dict[tuple[Any, ...], VisitInfo] = attrs.field(factory=dict, repr=False, kw_only=True)
+    is_listing: bool = attrs.field(default=False, kw_only=True)
 
     @classmethod
     def open(cls, path: str | Path) -> RawSource:
@@ -207,12 +208,12 @@ class RawSource:
         with self.path.open("rb") as stream:
             stream.seek(self.starts[index])
             end = self.starts[index + 1]
-            while stream.tell() < end and (card := stream.read(_CARD)) and card.rstrip() != b"END":
+            while stream.tell() < end and (card := stream.read(CARD)) and card.rstrip() != b"END":
                 if _ON_STORAGE.match(card):
                     extract.write(card)
-            extract.write(b"END".ljust(_CARD))
-            extract.write(b" " * (-extract.tell() % _BLOCK))
-            stream.seek(-(stream.tell() - self.starts[index]) % _BLOCK, os.SEEK_CUR)
+            extract.write(b"END".ljust(CARD))
+            extract.write(b" " * (-extract.tell() % BLOCK))
+            stream.seek(-(stream.tell() - self.starts[index]) % BLOCK, os.SEEK_CUR)
             extract.write(stream.read(end - stream.tell()))
         extract.seek(0)
         return extract
@@ -275,7 +276,7 @@ def read_detector(
     Raises `RawError` when the image has another shape than the detector's raw frame.
     """
     where = source.locate(extension)
-    if source.listed is not None:
+    if source.is_listing:
         return _listed(camera, detector, source, extension, visit)
     header = merge_headers(source.header, extension.header)
     done = dict(given(header)) if given else {}
@@ -319,11 +320,11 @@ def _listed(
     visit: Callable[[Header], VisitInfo],
 ) -> Exposure:
     """A detector of a file of which only camera, visit and detectors are asked for."""
-    known = cast(list[VisitInfo], source.listed)
-    if not known:
+    if _ANY not in source.visits:
         # One shutter: merging the headers of forty CCDs would take longer than reading them.
-        known.append(visit(merge_headers(source.header, extension.header)))
-    return Exposure(MaskedImage.from_raw(source.read(extension)), detector, camera.name, visit=known[0])
+        source.visits[_ANY] = visit(merge_headers(source.header, extension.header))
+    pixels = MaskedImage.from_raw(source.read(extension))
+    return Exposure(pixels, detector, camera.name, visit=source.visits[_ANY])
 
 
 def _is_gzip(file: Path) -> bool:
@@ -387,7 +388,7 @@ def _check_length(file: Path, is_gzip: bool, ends: list[int], extensions: tuple[
     Missing padding after the last HDU is no fault. A compressed file is read to its end, which also
     verifies gzip's own checksum.
     """
-    following = -(-ends[-1] // _BLOCK) * _BLOCK
+    following = -(-ends[-1] // BLOCK) * BLOCK
     opener = cast(Callable[..., IO[bytes]], gzip.open if is_gzip else open)
     with opener(file, "rb") as stream:
         stream.seek(following)

@@ -49,7 +49,7 @@ def list_source(path: Path) -> RawSource:
         raise
     except Exception as fault:  # astropy and zlib raise many kinds, none of them documented
         raise RawError(f"raw file {str(path)!r} cannot be read: {fault}\n  fetch it again") from fault
-    return RawSource(path, extensions, has_pixels=False, listed=[])
+    return RawSource(path, extensions, has_pixels=False, is_listing=True)
 
 
 def _extensions(path: Path, stream: IO[bytes]) -> tuple[Extension, ...]:

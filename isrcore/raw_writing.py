@@ -26,6 +26,7 @@ from isrcore.camera import Detector
 from isrcore.exposure import Exposure, VisitInfo
 from isrcore.fits import FitsError, check_writable
 from isrcore.fits_cards import exact_card
+from isrcore.fits_planes import BLOCK
 from isrcore.image import Pixels
 
 #: The value of a card, or value and comment, by keyword.
@@ -34,7 +35,6 @@ CardsOf = Callable[[Exposure], Cards]
 RawWriter = Callable[[Path, Iterable[Exposure]], None]
 
 # Bytes of an HDU without pixels and without cards of its own.
-_BLOCK = 2880
 
 # Rows per compressed tile: one tile per row would spend its time in calls.
 _TILE_ROWS = 64
@@ -130,9 +130,9 @@ def _write_all(stream: IO[bytes], first: RawImage, left: Iterator[RawImage], com
         if number <= count:
             raise ValueError(f"HDU {number} comes after HDU {count}; HDUs are written in their order")
         while count + 1 < number:
-            stream.write(_bytes_of(fits.PrimaryHDU(), fits.ImageHDU())[_BLOCK:])
+            stream.write(_bytes_of(fits.PrimaryHDU(), fits.ImageHDU())[BLOCK:])
             count += 1
-        stream.write(_bytes_of(fits.PrimaryHDU(), _image_hdu(image, compress))[_BLOCK:])
+        stream.write(_bytes_of(fits.PrimaryHDU(), _image_hdu(image, compress))[BLOCK:])
         count += 1
     # How many there are is known now, and the block has room for the number.
     if count:
@@ -157,7 +157,7 @@ def _write_primary(stream: IO[bytes], header: Header, number: int, image: RawIma
     first.extend(header)
     hdu = fits.PrimaryHDU(None if image is None else image.pixels, header=first)
     # An extension after it, which is not written, makes astropy announce extensions.
-    stream.write(_bytes_of(hdu, fits.ImageHDU())[:-_BLOCK])
+    stream.write(_bytes_of(hdu, fits.ImageHDU())[:-BLOCK])
 
 
 def _bytes_of(*hdus: Any) -> memoryview:

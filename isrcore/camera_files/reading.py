@@ -96,7 +96,13 @@ def read_raw(
         if layout is not None and layout.moves
     }
     joined = JoinedSource(
-        source.path, source.extensions, source.has_pixels, source.starts, moves, listed=source.listed
+        source.path,
+        source.extensions,
+        source.has_pixels,
+        source.starts,
+        moves,
+        visits=source.visits,
+        is_listing=source.is_listing,
     )
     return (
         read_detector(camera.camera, layout.detector, joined, _whole(one, layout, moves), camera.read_visit)
@@ -119,7 +125,7 @@ def _layout(camera: FileCamera, source: RawSource, found: _Found, faults: list[s
         camera.visit.read(next(iter(headers.values())))
     except HeaderFault as fault:
         faults.extend(str(fault).splitlines())
-    if source.listed is not None:
+    if source.is_listing:
         return attrs.evolve(nominal, moves=())
     shapes: Any = {name: part.shape for name, part in found.per_amplifier.items()}
     layout = None

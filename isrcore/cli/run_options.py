@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from isrcore.fits_compression import COMPRESSIONS
-from isrcore.kernels.bands import usual_threads
+from isrcore.kernels.bands import MOST_THREADS, usual_threads
 
 #: What --show can show.
 SHOWN = "config[=PATTERN], history=PATTERN, tasks, data, run"
@@ -77,7 +77,7 @@ def _add_speed(parser: argparse.ArgumentParser) -> None:
         type=parse_count,
         metavar="N",
         help="threads for pixels in each process (default: one with several --jobs, else one for each core, "
-        "at most 4)",
+        f"at most {MOST_THREADS})",
     )
     group.add_argument(
         "-t",

@@ -11,13 +11,13 @@ B = TypeVar("B")
 R = TypeVar("R")
 
 # More would wait for memory.
-_MOST_THREADS = 4
+MOST_THREADS = 4
 
 
 def usual_threads() -> int:
     """How many threads work on pixels when nobody says: the cores this process may use, at most four."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(cores, _MOST_THREADS)
+    return min(cores, MOST_THREADS)
 
 
 def row_bands(height: int, rows: int) -> list[slice]:

@@ -119,7 +119,7 @@ def _add_combining(group: Any) -> None:
                        help="memory of the process; inputs that do not fit go to a temporary folder beside "
                        "the masters (default: 1GB)")  # fmt: skip
     group.add_argument("--threads", type=_parse_count, default=usual_threads(), metavar="N",
-                       help="threads that combine (default: cores, at most 4)")  # fmt: skip
+                       help="threads that combine (default: as many as 'isr run' uses)")  # fmt: skip
 
 
 def _add_sky(group: Any) -> None:
