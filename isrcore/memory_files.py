@@ -96,9 +96,9 @@ def _write_directly(handle: int, content: memoryview) -> bool:
 
 def _write_all(handle: int, content: memoryview) -> None:
     """Write at the beginning of a file; systems take only so much at a time."""
-    place = 0
+    place = os.lseek(handle, 0, os.SEEK_SET)
     while place < len(content):
-        place += os.pwrite(handle, content[place : place + _PIECE], place)
+        place += os.write(handle, content[place : place + _PIECE])
 
 
 def _aligned_bytes(size: int) -> npt.NDArray[np.uint8]:

@@ -230,7 +230,7 @@ def test_deferred_files_that_a_disk_does_not_take_are_gone(
 ) -> None:
     with deferring() as files, replacing(tmp_path / "file", 5) as stream:
         stream.write(b"five5")
-    monkeypatch.setattr(os, "pwrite", lambda *_: full_disk(0))
+    monkeypatch.setattr(os, "write", lambda *_: full_disk(0))
     with pytest.raises(OSError, match="No space"):
         files.finish()
     assert names(tmp_path) == []

@@ -106,6 +106,12 @@ def test_an_amplifier_per_extension_becomes_one_detector(tmp_path):
     assert visit.date.isot == "2020-05-31T11:59:45.000000000"
 
 
+def test_files_are_listed_whatever_their_frames_look_like(tmp_path):
+    registry = REGISTRY.with_camera_file(camera_file(tmp_path, PER_AMPLIFIER))
+    listed = registry.list_raw(mosaic(tmp_path / "a.fits"))
+    assert (listed.camera, listed.detectors, listed.visit.filter) == ("mosaic", ("ccd",), "r")
+
+
 def test_a_window_has_a_detector_of_its_own(tmp_path):
     text = PER_AMPLIFIER.replace('box = { card = "DETSEC" }\n', "", 1)
     text = text.partition("[detector.amplifiers.right]")[0]

@@ -18,7 +18,7 @@ linux_only = pytest.mark.skipif(not hasattr(os, "O_DIRECT"), reason="no cache ca
 CONTENT = np.random.default_rng(1).bytes(3 * memory_files._PIECE // 2 + 100)
 
 
-def write(target: Path) -> None:
+def make(target: Path) -> None:
     file = MemoryFile(len(CONTENT))
     file.write(CONTENT)
     with target.open("wb") as stream:
@@ -29,21 +29,21 @@ def write(target: Path) -> None:
 def test_what_a_disk_is_given_suits_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import fcntl
 
-    asked, given, pwrite, change = [], [], os.pwrite, fcntl.fcntl
+    asked, given, write, change = [], [], os.write, fcntl.fcntl
 
-    def watch(handle: int, content: memoryview, place: int) -> int:
-        address = np.frombuffer(content, np.uint8).ctypes.data
+    def watch(handle: int, content: memoryview) -> int:
+        address, place = np.frombuffer(content, np.uint8).ctypes.data, os.lseek(handle, 0, os.SEEK_CUR)
         given.append([part % memory_files._ALIGNMENT for part in (address, len(content), place)])
-        return pwrite(handle, content, place)
+        return write(handle, content)
 
     def listen(handle: int, command: int, value: int = 0) -> int:
         if command == fcntl.F_SETFL:
             asked.append(bool(value & os.O_DIRECT))
         return change(handle, command, value)
 
-    monkeypatch.setattr(os, "pwrite", watch)
+    monkeypatch.setattr(os, "write", watch)
     monkeypatch.setattr(fcntl, "fcntl", listen)
-    write(tmp_path / "file")
+    make(tmp_path / "file")
     # A file system that refuses is given all once more as it is; it begins at the same places.
     assert given[:2] == [[0, 0, 0]] * 2
     assert asked == [True, False]
@@ -52,12 +52,12 @@ def test_what_a_disk_is_given_suits_it(tmp_path: Path, monkeypatch: pytest.Monke
 
 def refuse_at(number: int, code: int) -> Callable[..., int]:
     """What writes, but not the given time."""
-    pwrite, calls = os.pwrite, iter(range(99))
+    write, calls = os.write, iter(range(99))
 
     def write_or_refuse(*arguments: Any) -> int:
         if next(calls) == number:
             raise OSError(code, os.strerror(code))
-        return pwrite(*arguments)
+        return write(*arguments)
 
     return write_or_refuse
 
@@ -68,8 +68,8 @@ def refuse_at(number: int, code: int) -> Callable[..., int]:
 def test_a_file_system_that_refuses_gets_it_through_the_cache(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, code: int
 ) -> None:
-    monkeypatch.setattr(os, "pwrite", refuse_at(number, code))
-    write(tmp_path / "file")
+    monkeypatch.setattr(os, "write", refuse_at(number, code))
+    make(tmp_path / "file")
     assert (tmp_path / "file").read_bytes() == CONTENT
 
 
@@ -87,22 +87,20 @@ def test_a_file_system_that_has_nothing_but_a_cache_is_left_its_own_way(
         return change(handle, command, value)
 
     monkeypatch.setattr(fcntl, "fcntl", refuse)
-    write(tmp_path / "file")
+    make(tmp_path / "file")
     assert (tmp_path / "file").read_bytes() == CONTENT
 
 
 def test_a_disk_that_fails_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(os, "pwrite", refuse_at(1, errno.EIO))
+    monkeypatch.setattr(os, "write", refuse_at(1, errno.EIO))
     with pytest.raises(OSError, match="Input/output error"):
-        write(tmp_path / "file")
+        make(tmp_path / "file")
 
 
 def test_disks_may_take_less_than_they_are_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pwrite = os.pwrite
-    monkeypatch.setattr(
-        os, "pwrite", lambda handle, content, place: pwrite(handle, content[: 1 << 20], place)
-    )
-    write(tmp_path / "file")
+    write = os.write
+    monkeypatch.setattr(os, "write", lambda handle, content: write(handle, content[: 1 << 20]))
+    make(tmp_path / "file")
     assert (tmp_path / "file").read_bytes() == CONTENT
 
 

@@ -21,6 +21,7 @@ from isrcore.raw import (
     read_sections,
 )
 from isrcore.raw_headers import merge_headers
+from isrcore.raw_listing import list_source
 from isrcore.raw_visits import parse_observation_type, read_date, visit_from_header
 
 SHAPE = (6, 8)
@@ -397,3 +398,15 @@ def test_visits_of_one_reader_are_not_anothers(file: Path) -> None:
         found = read_sections(CAMERA, source, visit=lambda _: VisitInfo(object_name=next(names)))
         assert "".join(one.visit.object_name for one in found) == wanted
     assert next(read_sections(CAMERA, source)).visit.object_name == "M 31"
+
+
+def test_a_list_of_detectors_takes_one_visit(tmp_path: Path) -> None:
+    asked = []
+
+    def read_once(header: fits.Header) -> VisitInfo:
+        asked.append(header["OBJECT"])
+        return VisitInfo(exposure_s=len(asked))
+
+    found = list(read_sections(CAMERA, list_source(mosaic(tmp_path / "file.fits")), visit=read_once))
+    assert [one.visit.exposure_s for one in found] == [1, 1]
+    assert len(asked) == 1

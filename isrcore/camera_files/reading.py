@@ -101,7 +101,6 @@ def read_raw(
         source.has_pixels,
         source.starts,
         moves,
-        visits=source.visits,
         is_listing=source.is_listing,
     )
     return (
