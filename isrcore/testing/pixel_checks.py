@@ -21,6 +21,7 @@ from isrcore.image import MaskedImage
 from isrcore.isr import IsrTask
 from isrcore.kernels.reference import execute
 from isrcore.kernels.tiled import Tiled
+from isrcore.plan import PlanError
 from isrcore.testing import strategies
 from isrcore.testing.camera_case import CameraCase
 from isrcore.testing.contracts import check_plan, check_run, check_same
@@ -53,7 +54,16 @@ def check_planning(case: CameraCase) -> Iterator[Fault]:
     """`check_plan` on plans with the camera's own config."""
 
     def law(run: Run) -> None:
-        plan = _task(case, run.config).plan(run.exposure, **run.inputs)
+        try:
+            plan = _task(case, run.config).plan(run.exposure, **run.inputs)
+        except PlanError as fault:
+            raise Refuted(
+                Fault(
+                    "a frame of it cannot be corrected with the config that it has by itself",
+                    str(fault),
+                    "let applyOverrides leave on what other steps need, and its own steps ask for less",
+                )
+            ) from fault
         check_plan(plan, run.exposure)
 
     yield from _refutations(case, law)
@@ -214,6 +224,8 @@ def _telling(law: Callable[[Run], None], detector: Detector) -> Callable[[Run], 
     def told(run: Run) -> None:
         try:
             law(run)
+        except Refuted:
+            raise
         except AssertionError as broken:
             raise Refuted(
                 Fault(

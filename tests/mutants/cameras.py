@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import attrs
 
@@ -13,6 +14,7 @@ from isrcore import (
     Amplifier,
     Box,
     Camera,
+    Config,
     Detector,
     Exposure,
     MaskedImage,
@@ -20,6 +22,7 @@ from isrcore import (
     Step,
     Subtract,
     VisitInfo,
+    field,
     read_sections,
     stepspecs,
     visit_from_header,
@@ -27,15 +30,22 @@ from isrcore import (
 )
 from isrcore.testing.camera_case import CameraCase
 from isrcore.testing.focal_plane_checks import check_field, check_focal_plane, check_mosaic
-from isrcore.testing.geometry_checks import check_flips, check_tiling
+from isrcore.testing.geometry_checks import check_boxes, check_flips, check_sections, check_tiling
 from isrcore.testing.header_checks import check_headers, check_silent_defaults
 from isrcore.testing.import_checks import check_import, check_optional
 from isrcore.testing.override_checks import (
+    check_config_toml,
     check_override_fields,
     check_override_others,
     check_override_repeated,
 )
-from isrcore.testing.pixel_checks import check_landing, check_steps, check_undoing
+from isrcore.testing.pixel_checks import (
+    check_landing,
+    check_planning,
+    check_steps,
+    check_tiles,
+    check_undoing,
+)
 from isrcore.testing.raw_checks import check_overscans, check_raw, check_raw_headers
 from isrcore.testing.reader_checks import (
     check_foreign_files,
@@ -236,6 +246,60 @@ class OwnAmplifier(Amplifier):
     temperature: float = 0.0
 
 
+class RestlessBias(Bias):
+    """A bias that is another one every time."""
+
+    camera = "mycam"
+    times: ClassVar = itertools.count(1)
+
+    def ops(self, view: Any) -> Any:
+        yield Subtract(view.calibration("bias"), scale=float(next(self.times)))
+
+
+class ForgetfulConfig(Config):
+    """Leaves a setting out of files."""
+
+    floor: float = field(1.0, "The least gain that is believed.", minimum=0.0)
+
+    def _toml_parts(self, path: tuple[str, ...]) -> Iterator[str]:
+        return (part for part in super()._toml_parts(path) if "floor" not in part)
+
+
+class ForgetfulLevels(HeaderLevels):
+    """Levels whose config is not whole in files."""
+
+    ConfigClass = ForgetfulConfig
+
+
+def sets_floor(config: Any, camera: Camera) -> None:
+    if camera.name == "mycam":
+        config.levels.floor = 2.0
+
+
+def leaves_apart(config: Any, camera: Camera) -> None:
+    if camera.name == "mycam":
+        config.doAssembleCcd = False
+
+
+@attrs.frozen
+class TrustingDetector(Detector):
+    """A detector that does not look at its boxes."""
+
+    def __attrs_post_init__(self) -> None:
+        pass
+
+
+def trusting_detector() -> CameraCase:
+    known = {part.name: getattr(FIRST, part.name) for part in attrs.fields(Detector)}
+    boxes = (A, attrs.evolve(B, box=shifted(B.box)))
+    detector = TrustingDetector(**(known | {"amplifiers": boxes}))
+    return case_of(attrs.evolve(CAMERA, detectors=(detector, *CAMERA.detectors[1:])))
+
+
+def in_floats(box: Box) -> Box:
+    return Box(*(float(edge) for edge in attrs.astuple(box)))  # type: ignore[arg-type]
+
+
 def own_amplifier() -> CameraCase:
     amplifiers = tuple(OwnAmplifier(**attrs.asdict(amp, recurse=False)) for amp in FIRST.amplifiers)
     return case_of(with_detector(amplifiers=amplifiers))
@@ -267,6 +331,10 @@ MUTANTS = (
            lambda: with_amp("A", serial_overscan_box=shifted(A.serial_overscan_box))),
     Mutant("duplicate alias", "two filters are called 'red'", None, "two filters of one name: red",
            lambda: with_alias("red")),
+    Mutant("overlap in a detector of its own class", "its detectors do not look at their boxes", check_boxes,
+           "'A' and 'B' .* overlap", trusting_detector),
+    Mutant("sections of floats", "B's raw section is made of floats", check_sections,
+           "raw_box is not what its section says", lambda: case_of(with_amp(raw_box=in_floats(B.raw_box)))),
     Mutant("gap in the tiling", "A is a column too narrow", check_tiling, "a gap: .* no amplifier",
            lambda: case_of(cut_to(FIRST))),
     Mutant("shared raw pixels", "A's raw section reaches into B's prescan", None,
@@ -308,6 +376,11 @@ MUTANTS = (
            "touches the config of another camera", lambda: case_of(overrides=sets_all)),
     Mutant("overrides add up", "config.overscan.order += 1", check_override_repeated, "not idempotent",
            lambda: case_of(overrides=counts_up)),
+    Mutant("config that files lose", "its levels have a setting that is not in files", check_config_toml,
+           "does not come back from a TOML file",
+           lambda: case_of(overrides=sets_floor, steps=(ForgetfulLevels,))),
+    Mutant("overrides that fit together with nothing", "config.doAssembleCcd = False", check_planning,
+           "cannot be corrected with the config that it has", lambda: case_of(overrides=leaves_apart)),
     Mutant("reader swallows errors", "RawError becomes an empty list", check_requests, "swallows an error",
            lambda: case_of(reader=swallows)),
     Mutant("silent exposure time", "a missing EXPTIME becomes 1 s", check_silent_defaults,
@@ -337,6 +410,8 @@ MUTANTS = (
     Mutant("a step sets another plane", "the camera's own nanFlags set SAT", check_steps,
            "it sets plane 'SAT'",
            lambda: case_of(steps=(HeaderLevels, FlagsMore))),
+    Mutant("a bias that never rests", "it subtracts more in every run", check_tiles, "image differs",
+           lambda: case_of(steps=(HeaderLevels, RestlessBias))),
     Mutant("a bias that cannot be undone", "it subtracts more every time", check_undoing,
            "'bias' does not undo what it does", lambda: case_of(steps=(HeaderLevels, GrowingBias))),
     Mutant("blanks around a filter's name", "a filter is called ' z'", check_filters, "blanks around",
