@@ -22,7 +22,7 @@ from astropy.io import fits
 
 import isrcore_standard
 from isrcore import Registry, read_exposure
-from isrcore.cli.jobs import Agenda, run_jobs
+from isrcore.cli.jobs import Agenda, run_here, run_jobs
 from isrcore.cli.processing import count_flagged
 from isrcore.cli.task_runner import modules_for_jobs
 from isrcore.fits import read_config, read_provenance
@@ -506,3 +506,51 @@ def test_processes_are_made_with_all_plugins_imported(tmp_path: Path) -> None:
 def test_a_plugin_that_is_no_module_is_not_imported() -> None:
     registry = Registry({"standard": isrcore_standard, "other": SimpleNamespace()}, failures={"bad": "no"})
     assert modules_for_jobs(registry) == ["isrcore.cli.processing", "isrcore_standard"]
+
+
+def begin_with_next(begun: dict[int, threading.Event]) -> Callable[[int], Callable[[], bool]]:
+    """Every job but the last is finished only when the next one was begun."""
+
+    def begin(number: int) -> Callable[[], bool]:
+        begun[number].set()
+        return lambda: begun[number + 1].wait(20) if number + 1 in begun else True
+
+    return begin
+
+
+def test_a_job_here_is_finished_while_the_next_one_is_begun() -> None:
+    listener, begun = Listener(), {number: threading.Event() for number in (1, 2, 3)}
+    run_here([1, 2, 3], same, begin_with_next(begun), listener)
+    order = ["started 1", "started 2", "finished 1", "started 3", "finished 2", "finished 3"]
+    assert (listener.told, listener.found) == (order, dict.fromkeys((1, 2, 3), True))
+
+
+def test_an_interrupt_here_waits_for_what_was_begun_before() -> None:
+    listener, begin = Listener(), make_deaf()
+    with pytest.raises(KeyboardInterrupt):
+        run_here([1, 2, 3], same, lambda number: begin(number) and (lambda: time.sleep(0.5)), listener)
+    assert listener.told == ["started 1", "started 2", "finished 1"]
+
+
+def test_an_interrupt_of_the_waiting_is_told_and_what_is_waited_for_too() -> None:
+    def interrupt() -> str:
+        # Until the main thread waits.
+        time.sleep(0.5)
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+        time.sleep(0.5)
+        return "written"
+
+    listener, before = Listener(), signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            run_here([1], same, lambda _: interrupt, listener)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert listener.found == {1: "written"}
+
+
+def test_an_end_that_raises_here_ends_all() -> None:
+    listener = Listener()
+    with pytest.raises(ZeroDivisionError):
+        run_here([2, 3, 4, 5], same, make_broken_end(), listener)
+    assert listener.told == ["started 2", "started 3"]

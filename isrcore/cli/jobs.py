@@ -1,4 +1,4 @@
-"""Jobs on several processes: the death of one process costs the job it was doing, and no other.
+"""Jobs in this process or on several: the death of one process costs the job it was doing, and no other.
 
 `concurrent.futures` would end all processes when one dies; here each has a pipe of its own, gets one job at a
 time, and is replaced when it dies. A job has two parts: it is begun, and it is finished in a thread, which
@@ -20,6 +20,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from logging.handlers import QueueHandler
 from multiprocessing import forkserver
@@ -200,6 +201,39 @@ def run_jobs(
         crew.work(count)
     finally:
         crew.stop()
+
+
+def run_here(
+    jobs: Iterable[J],
+    describe: Callable[[J], D],
+    begin: Callable[[D], Callable[[], R]],
+    listener: Listener[J, R],
+) -> None:
+    """Do jobs in this process, one after the other; each is finished in a thread while the next one is begun.
+
+    What either raises is raised here, once the job that was begun before is finished, and told.
+    """
+    ending = deque[tuple[J, Future[R]]]()
+    with ThreadPoolExecutor(1) as thread:
+        try:
+            for job in jobs:
+                listener.started(job)
+                finish = begin(describe(job))
+                _hear_end(ending, listener)
+                ending.append((job, thread.submit(finish)))
+        finally:
+            _hear_end(ending, listener)
+
+
+def _hear_end(ending: deque[tuple[J, Future[R]]], listener: Listener[J, R]) -> None:
+    """Wait for the job that is being finished, if there is one."""
+    while ending:
+        job, result = ending.popleft()
+        try:
+            result.exception()
+        finally:
+            # Interrupted or not: it will have ended, and that is told.
+            listener.finished(job, result.result())
 
 
 class _Crew(Generic[J, D, R]):

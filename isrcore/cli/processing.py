@@ -110,14 +110,11 @@ class Processor:
         self.shelf = Shelf(registry, setup.files)
         self._cameras: dict[str, _CameraTask] = {}
 
-    def __call__(self, job: Job) -> Outcome:
-        """Process one unit; whatever goes wrong is its own outcome."""
-        return self.begin(job)()
-
     def begin(self, job: Job) -> Callable[[], Outcome]:
         """Read, correct and write one unit; what is returned waits for the disk, and records how it ended.
 
-        That may be called in another thread while the next unit is begun.
+        That may be called in another thread while the next unit is begun. Whatever goes wrong in either is
+        the unit's own outcome.
         """
         clock, task = Clock(), self._camera(job.camera).task
         task.emptyMetadata()

@@ -18,7 +18,7 @@ from isrcore.cli.batch import Batch, Unit, owner
 from isrcore.cli.digests import Digests
 from isrcore.cli.faults import CommandError
 from isrcore.cli.finished import fingerprint, is_finished
-from isrcore.cli.jobs import run_jobs, start_server
+from isrcore.cli.jobs import run_here, run_jobs, start_server
 from isrcore.cli.outcomes import Outcome, show_outcomes, write_report
 from isrcore.cli.processing import Job, Processor, Setup
 from isrcore.cli.products import assign_products, is_file, report_path
@@ -198,11 +198,8 @@ class TaskRunner:
             (self._process_apart if apart else self._process_here)(units, describe, teller)
 
     def _process_here(self, units: list[Unit], describe: _Describer, teller: _Teller) -> None:
-        """Process units in this process, one after the other."""
-        process = Processor(self._setup(), self.batch.registry)
-        for unit in units:
-            teller.started(unit)
-            teller.finished(unit, process(describe(unit)))
+        """Process units in this process; one goes to disk while the next one is begun."""
+        run_here(units, describe, Processor(self._setup(), self.batch.registry).begin, teller)
 
     def _process_apart(self, units: list[Unit], describe: _Describer, teller: _Teller) -> None:
         """Process units in other processes; those of a detector together, for its calibrations are large."""
