@@ -553,4 +553,20 @@ def test_an_end_that_raises_here_ends_all() -> None:
     listener = Listener()
     with pytest.raises(ZeroDivisionError):
         run_here([2, 3, 4, 5], same, make_broken_end(), listener)
-    assert listener.told == ["started 2", "started 3"]
+    assert listener.told == ["started 2", "started 3", "finished 3"]
+
+
+class Impatient(Listener):
+    """Stops everything when the first job has ended."""
+
+    def finished(self, job: int, result: Any) -> None:
+        super().finished(job, result)
+        if job == 1:
+            raise RuntimeError("enough")
+
+
+def test_what_was_begun_here_is_finished_whatever_happens() -> None:
+    listener = Impatient()
+    with pytest.raises(RuntimeError, match="enough"):
+        run_here([1, 2, 3], same, lambda number: lambda: number**2, listener)
+    assert listener.found == {1: 1, 2: 4}

@@ -211,23 +211,22 @@ def run_here(
 ) -> None:
     """Do jobs in this process, one after the other; each is finished in a thread while the next one is begun.
 
-    What either raises is raised here, once the job that was begun before is finished, and told.
+    What either raises is raised here, once every job that was begun is finished, and told.
     """
     ending = deque[tuple[J, Future[R]]]()
     with ThreadPoolExecutor(1) as thread:
         try:
             for job in jobs:
                 listener.started(job)
-                finish = begin(describe(job))
-                _hear_end(ending, listener)
-                ending.append((job, thread.submit(finish)))
+                ending.append((job, thread.submit(begin(describe(job)))))
+                _hear_ends(ending, listener, left=1)
         finally:
-            _hear_end(ending, listener)
+            _hear_ends(ending, listener)
 
 
-def _hear_end(ending: deque[tuple[J, Future[R]]], listener: Listener[J, R]) -> None:
-    """Wait for the job that is being finished, if there is one."""
-    while ending:
+def _hear_ends(ending: deque[tuple[J, Future[R]]], listener: Listener[J, R], left: int = 0) -> None:
+    """Wait for the jobs that are being finished, but for the last ones that are ``left``."""
+    while len(ending) > left:
         job, result = ending.popleft()
         try:
             result.exception()
