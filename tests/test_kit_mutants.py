@@ -10,8 +10,9 @@ import pytest
 
 from isrcore.testing.camera_contract import CameraContract
 from isrcore.testing.faults import NotApplicable
+from isrcore.testing.pixel_checks import check_planning
 from tests.mutants import table
-from tests.mutants.cameras import MUTANTS
+from tests.mutants.cameras import MUTANTS, WantsRows
 from tests.mutants.mutant import Mutant
 from tests.mutants.mycam import case_of, module_case, real_frame
 
@@ -58,6 +59,10 @@ def test_the_camera_that_the_mutants_come_from_keeps_every_promise(kept: Any, ch
         check(module_case("mutant_of_nothing", "") if is_import else kept)
     except NotApplicable as reason:
         pytest.fail(f"nothing was looked at: {reason}")
+
+
+def test_what_a_shortened_frame_cannot_have_is_tried_with_a_whole_one() -> None:
+    check_planning(case_of(steps=(WantsRows,)))
 
 
 def test_every_check_notices_something() -> None:

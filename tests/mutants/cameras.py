@@ -232,11 +232,10 @@ class GrowingBias(Bias):
     """A bias that subtracts more every time."""
 
     camera = "mycam"
-    times = 0
+    times: ClassVar = itertools.count(1)
 
     def ops(self, view: Any) -> Any:
-        self.times += 1
-        yield Subtract(view.calibration("bias"), scale=float(self.times))
+        yield Subtract(view.calibration("bias"), scale=float(next(self.times)))
 
 
 @attrs.frozen
@@ -246,14 +245,12 @@ class OwnAmplifier(Amplifier):
     temperature: float = 0.0
 
 
-class RestlessBias(Bias):
-    """A bias that is another one every time."""
+class WantsRows(HeaderLevels):
+    """Levels that only a whole frame has; no mutant."""
 
-    camera = "mycam"
-    times: ClassVar = itertools.count(1)
-
-    def ops(self, view: Any) -> Any:
-        yield Subtract(view.calibration("bias"), scale=float(next(self.times)))
+    def problems(self, exposure: Any, calibrations: Any) -> Iterator[str]:
+        if exposure.image.shape[0] < FIRST.raw_shape[0]:
+            yield "there are too few rows"
 
 
 class ForgetfulConfig(Config):
@@ -290,9 +287,8 @@ class TrustingDetector(Detector):
 
 
 def trusting_detector() -> CameraCase:
-    known = {part.name: getattr(FIRST, part.name) for part in attrs.fields(Detector)}
-    boxes = (A, attrs.evolve(B, box=shifted(B.box)))
-    detector = TrustingDetector(**(known | {"amplifiers": boxes}))
+    amplifiers = A, attrs.evolve(B, box=shifted(B.box))
+    detector = TrustingDetector(**attrs.asdict(FIRST, recurse=False) | {"amplifiers": amplifiers})
     return case_of(attrs.evolve(CAMERA, detectors=(detector, *CAMERA.detectors[1:])))
 
 
@@ -411,7 +407,7 @@ MUTANTS = (
            "it sets plane 'SAT'",
            lambda: case_of(steps=(HeaderLevels, FlagsMore))),
     Mutant("a bias that never rests", "it subtracts more in every run", check_tiles, "image differs",
-           lambda: case_of(steps=(HeaderLevels, RestlessBias))),
+           lambda: case_of(steps=(HeaderLevels, GrowingBias))),
     Mutant("a bias that cannot be undone", "it subtracts more every time", check_undoing,
            "'bias' does not undo what it does", lambda: case_of(steps=(HeaderLevels, GrowingBias))),
     Mutant("blanks around a filter's name", "a filter is called ' z'", check_filters, "blanks around",
