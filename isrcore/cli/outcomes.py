@@ -70,10 +70,10 @@ class Segment:
 class Outcome:
     """How one unit ended: ``status`` is ok, skipped (it was done before), failed or not started.
 
-    ``steps`` are the corrections that were applied, ``flagged`` is a fraction of the pixels. ``parts`` are
-    seconds for reading, pixels and writing, as far as the unit came; ``segments`` tell those for pixels
-    apart. ``metadata`` is that of every task,
-    ``result`` what `IsrTask.run` returned, if anybody wants it, and ``fault`` the error that ended the unit.
+    ``segments`` are the corrections that were applied, ``flagged`` is a fraction of the pixels. ``parts`` are
+    seconds for reading, pixels and writing, as far as the unit came; the segments tell those for pixels
+    apart. ``metadata`` is that of every task, ``result`` what `IsrTask.run` returned, if anybody wants it,
+    and ``fault`` the error that ended the unit.
     """
 
     unit: str
@@ -83,11 +83,10 @@ class Outcome:
     status: str
     reason: str = ""
     product: Path | None = None
-    steps: tuple[str, ...] = ()
+    segments: tuple[Segment, ...] = ()
     flagged: float = math.nan
     seconds: float = math.nan
     parts: Mapping[str, float] = attrs.field(factory=dict)
-    segments: tuple[Segment, ...] = ()
     metadata: Any = attrs.field(default=None, metadata=_UNTOLD)
     result: Any = attrs.field(default=None, metadata=_UNTOLD)
     fault: Exception | None = attrs.field(default=None, metadata=_UNTOLD)
@@ -96,6 +95,11 @@ class Outcome:
     def of(cls, unit: Labelled, status: str, **found: Any) -> Outcome:
         """The outcome of a unit."""
         return cls(unit.label, str(unit.path), unit.detector, unit.camera, status, **found)
+
+    @property
+    def steps(self) -> tuple[str, ...]:
+        """The corrections that were applied, in order."""
+        return tuple(step for segment in self.segments for step in segment.steps)
 
     def sendable(self) -> Outcome:
         """The outcome for another process: an error that would not arrive there is told as a `TaskError`.
@@ -112,6 +116,7 @@ class Outcome:
         """As the report says it; unknown numbers are null."""
         values = attrs.asdict(self, filter=lambda field, _: not field.metadata.get("is_untold")) | {
             "product": str(self.product) if self.product else None,
+            "steps": self.steps,
             "segments": [segment.to_json() for segment in self.segments],
         }
         unknown = {

@@ -141,9 +141,8 @@ class Processor:
         product = job.product if self._camera(job.camera).task.config.doWrite else None
         exposure, kept = result.exposure, result if self.setup.keeps_results else None
         flagged = count_flagged(exposure.mask) / exposure.mask.size
-        history = exposure.history
-        told = {"steps": tuple(entry.step for entry in history), "segments": Segment.all_of(history)}
-        return files, Outcome.of(job, "ok", product=product, flagged=flagged, result=kept, **told)
+        segments = Segment.all_of(exposure.history)
+        return files, Outcome.of(job, "ok", product=product, segments=segments, flagged=flagged, result=kept)
 
     def _finished(self, job: Job, clock: Clock, files: Deferred, done: Outcome) -> Outcome:
         """The outcome of a unit whose files are waited for; failed if they cannot be."""
