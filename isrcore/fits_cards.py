@@ -8,6 +8,7 @@ from typing import Any
 from astropy.io import fits
 
 from isrcore.fits_columns import escape
+from isrcore.fits_planes import CARD
 
 
 def make_card(keyword: str, value: Any) -> fits.Card:
@@ -25,4 +26,4 @@ def exact_card(card: fits.Card) -> fits.Card:
     if len(repr(value)) <= 20 or fits.Card.fromstring(str(card)).value == value:
         return card
     keyword = card.keyword if len(card.keyword) <= 8 else f"HIERARCH {card.keyword}"
-    return fits.Card.fromstring(f"{keyword:8}= {repr(value).upper()} / {card.comment}"[:80].ljust(80))
+    return fits.Card.fromstring(f"{keyword:8}= {repr(value).upper()} / {card.comment}"[:CARD].ljust(CARD))

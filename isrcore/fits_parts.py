@@ -13,7 +13,7 @@ from astropy.io import fits
 from astropy.io.fits import Header
 from astropy.table import Table
 
-from isrcore.fits_planes import BLOCK, CARD, is_whole, read_plane, write_plane
+from isrcore.fits_planes import CARD, in_blocks, is_whole, read_plane, write_plane
 from isrcore.image import Pixels
 
 
@@ -106,9 +106,7 @@ class NewPart:
         """About how many bytes it takes in a file."""
         width = np.dtype(self.stored or self.data.dtype).itemsize
         # Three cards are added: both checksums, and the end.
-        return sum(
-            -(-size // BLOCK) * BLOCK for size in (CARD * (len(self.header) + 3), width * self.data.size)
-        )
+        return sum(in_blocks(size) for size in (CARD * (len(self.header) + 3), width * self.data.size))
 
     def write(self, stream: IO[bytes]) -> None:
         """Write it with its checksums."""
@@ -128,7 +126,7 @@ def make_header(
 def _card(keyword: str, value: int | str) -> str:
     """A card in fixed format (FITS Standard 4.0, section 4.2)."""
     text = f"'{value:8}'" if isinstance(value, str) else f"{value:20d}"
-    return f"{keyword:8}= {text}".ljust(80)
+    return f"{keyword:8}= {text}".ljust(CARD)
 
 
 def read_parts(stream: IO[bytes]) -> Iterator[Part]:
@@ -140,7 +138,7 @@ def read_parts(stream: IO[bytes]) -> Iterator[Part]:
         header = Header.fromfile(stream)
         data_start = stream.tell()
         size = _data_size(header)
-        end = data_start - (-size // BLOCK) * BLOCK
+        end = data_start + in_blocks(size)
         name = header.get("EXTNAME", "") if start else "PRIMARY"
         yield Part(stream, name, header, start, data_start, end, data_start + size)
 

@@ -31,6 +31,11 @@ _PUNCTUATION = frozenset([*range(ord(":"), ord("@") + 1), *range(ord("["), ord("
 _Words = npt.NDArray[np.uint32]
 
 
+def in_blocks(size: int) -> int:
+    """The bytes of the whole blocks that so many bytes take."""
+    return -(-size // BLOCK) * BLOCK
+
+
 def is_fast(plane: npt.NDArray[Any]) -> bool:
     """Whether `write_plane` can write an array."""
     return plane.dtype in (np.float32, np.int32, np.int16) and plane.dtype.isnative

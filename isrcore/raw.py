@@ -27,7 +27,7 @@ from astropy.utils.exceptions import AstropyWarning
 
 from isrcore.camera import Camera, Detector
 from isrcore.exposure import Exposure, LazyWcs, VisitInfo
-from isrcore.fits_planes import BLOCK, CARD
+from isrcore.fits_planes import BLOCK, CARD, in_blocks
 from isrcore.image import MaskedImage, Pixels
 from isrcore.raw_headers import celestial_wcs, merge_headers
 from isrcore.raw_visits import visit_from_header
@@ -45,7 +45,7 @@ _ON_STORAGE = re.compile(
 # Stands for whatever extension the visit of a listed file was read from.
 _ANY: tuple[Any, ...] = ()
 
-_GZIP_MAGIC = b"\x1f\x8b"
+GZIP_MAGIC = b"\x1f\x8b"
 _UINT16_MAX = int(np.iinfo(np.uint16).max)
 _SHIFT = 1 << 15
 
@@ -340,12 +340,12 @@ def _is_gzip(file: Path) -> bool:
         reason = fault.strerror
         raise RawError(f"raw file {str(file)!r} cannot be read: {reason}; check permissions") from fault
     check_magic(file, start)
-    return start.startswith(_GZIP_MAGIC)
+    return start.startswith(GZIP_MAGIC)
 
 
 def check_magic(file: Path, start: bytes) -> None:
     """Raise `RawError` unless the first bytes are those of a FITS file, plain or compressed as a whole."""
-    if start != b"SIMPLE" and not start.startswith(_GZIP_MAGIC):
+    if start != b"SIMPLE" and not start.startswith(GZIP_MAGIC):
         raise RawError(
             f"raw file {str(file)!r} is no FITS file: it starts with {start!r}\n"
             "  plain (.fits), gzip-compressed (.fits.gz) and tile-compressed (.fits.fz) files can be read"
@@ -388,7 +388,7 @@ def _check_length(file: Path, is_gzip: bool, ends: list[int], extensions: tuple[
     Missing padding after the last HDU is no fault. A compressed file is read to its end, which also
     verifies gzip's own checksum.
     """
-    following = -(-ends[-1] // BLOCK) * BLOCK
+    following = in_blocks(ends[-1])
     opener = cast(Callable[..., IO[bytes]], gzip.open if is_gzip else open)
     with opener(file, "rb") as stream:
         stream.seek(following)

@@ -13,9 +13,7 @@ from astropy.utils.exceptions import AstropyWarning
 
 from isrcore.exposure import VisitInfo
 from isrcore.fits_parts import Part, read_parts
-from isrcore.raw import Extension, RawError, RawSource, check_magic, read_name
-
-_GZIP_MAGIC = b"\x1f\x8b"
+from isrcore.raw import GZIP_MAGIC, Extension, RawError, RawSource, check_magic, read_name
 
 
 @attrs.frozen
@@ -40,7 +38,7 @@ def list_source(path: Path) -> RawSource:
             start = stream.read(6)
             check_magic(path, start)
             stream.seek(0)
-            is_gzip = start.startswith(_GZIP_MAGIC)
+            is_gzip = start.startswith(GZIP_MAGIC)
             inside = cast(IO[bytes], gzip.GzipFile(fileobj=stream)) if is_gzip else stream
             extensions = _extensions(path, inside)
     except FileNotFoundError as fault:

@@ -34,8 +34,6 @@ Cards = Mapping[str, Any]
 CardsOf = Callable[[Exposure], Cards]
 RawWriter = Callable[[Path, Iterable[Exposure]], None]
 
-# Bytes of an HDU without pixels and without cards of its own.
-
 # Rows per compressed tile: one tile per row would spend its time in calls.
 _TILE_ROWS = 64
 
@@ -129,6 +127,7 @@ def _write_all(stream: IO[bytes], first: RawImage, left: Iterator[RawImage], com
         number = count + 1 if image.number is None else image.number
         if number <= count:
             raise ValueError(f"HDU {number} comes after HDU {count}; HDUs are written in their order")
+        # A primary HDU without pixels and without cards of its own takes one block.
         while count + 1 < number:
             stream.write(_bytes_of(fits.PrimaryHDU(), fits.ImageHDU())[BLOCK:])
             count += 1

@@ -25,6 +25,7 @@ from isrcore.camera import Camera, Detector
 from isrcore.exposure import Exposure, VisitInfo
 from isrcore.fits import FitsError
 from isrcore.fits_parts import read_parts
+from isrcore.fits_planes import in_blocks
 from isrcore.image import MaskedImage
 from isrcore.raw import Extension, RawSource
 from isrcore.testing.camera_case import CameraCase
@@ -202,7 +203,7 @@ class RawFiles:
         image = fits.ImageHDU(np.zeros((1, 1), np.uint16), name=detector.name).header
         image["NAXIS2"], image["NAXIS1"] = detector.raw_shape
         size = 2 * detector.raw_shape[0] * detector.raw_shape[1]
-        Outline((primary, image), (0, _padded(size))).write(path, {})
+        Outline((primary, image), (0, in_blocks(size))).write(path, {})
 
     def with_a_row_less(self, outline: Outline) -> Outline | None:
         """The file with one row less in every plain image; None when there is no plain image."""
@@ -212,13 +213,8 @@ class RawFiles:
             header = headers[number] = headers[number].copy()
             header["NAXIS2"] -= 1
             bits, rows, columns = (header[key] for key in ("BITPIX", "NAXIS2", "NAXIS1"))
-            sizes[number] = _padded(abs(bits) // 8 * rows * columns)
+            sizes[number] = in_blocks(abs(bits) // 8 * rows * columns)
         return Outline(tuple(headers), tuple(sizes)) if images else None
-
-
-def _padded(size: int) -> int:
-    """Bytes that data take in a FITS file."""
-    return -(-size // 2880) * 2880
 
 
 def _is_plain_image(header: Header) -> bool:
